@@ -1,0 +1,97 @@
+"""A policy compiled and warm, ready to answer.
+
+Notation
+    x   observations    [B, n]   SI units
+    u   actions         [B, m]   in [-1, 1]
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from protos.hds import v1
+from trainer.checkpoint.metadata import PolicyMetadata
+from trainer.checkpoint.reader import read_policy
+from trainer.policy.network import PolicySpec
+
+BUCKETS = (1, 8, 64)
+"""Batch sizes that are compiled; a batch is padded to the next one."""
+
+
+class UnusablePolicy(RuntimeError):
+    """A policy is intact but must not act."""
+
+
+@functools.cache
+def _compiled(spec: PolicySpec) -> Callable:
+    """Return the jitted policy of this shape; parameters are arguments, so a swap compiles nothing."""
+    return jax.jit(spec.apply)
+
+
+class ServedPolicy:
+    """One version of a policy: `act(x)` never compiles and never blocks on anything else."""
+
+    def __init__(self, directory: Path, version: str) -> None:
+        """Verify, restore, compile and try the policy.
+
+        Raises:
+            CorruptCheckpoint: the checkpoint is not what was published.
+            UnusablePolicy: its actions are not finite or beyond [-1, 1].
+        """
+        published = read_policy(directory, version)
+        self.version = version
+        self.metadata: PolicyMetadata = published.metadata
+        self.state_size = len(self.metadata.state_names)
+        self.action_size = len(self.metadata.action_names)
+        self._parameters = jax.device_put(published.parameters)
+        self._apply = _compiled(self.metadata.policy)
+        self._warm_up()
+
+    def act(self, x: np.ndarray) -> np.ndarray:
+        """Return u[B, m] for x[B, n], float32."""
+        count = x.shape[0]
+        if count > BUCKETS[-1]:
+            halves = (x[: BUCKETS[-1]], x[BUCKETS[-1] :])
+            return np.concatenate([self.act(half) for half in halves])
+        bucket = next(size for size in BUCKETS if size >= count)
+        padded = np.zeros((bucket, self.state_size), np.float32)
+        padded[:count] = x
+        return np.asarray(self._apply(self._parameters, padded))[:count]
+
+    def description(self) -> v1.PolicyDescription:
+        """Return what goes over the wire."""
+        return v1.PolicyDescription(
+            version=self.version,
+            task=self.metadata.task,
+            state_names=self.metadata.state_names,
+            action_names=self.metadata.action_names,
+            control_dt_s=self.metadata.control_dt_s,
+        )
+
+    def mismatch(self, plant: v1.PlantSpec) -> str | None:
+        """Return why this policy can't drive `plant`, or None if it can."""
+        metadata = self.metadata
+        pairs = (
+            ("states", tuple(plant.state_names), metadata.state_names),
+            ("actions", tuple(plant.action_names), metadata.action_names),
+            ("control step [s]", plant.control_dt_s, metadata.control_dt_s),
+        )
+        for what, offered, needed in pairs:
+            if offered != needed:
+                return (
+                    f"plant {plant.name!r} does not fit policy {self.version[:12]} for {metadata.task}: "
+                    f"its {what} are {offered}, the policy's {needed}"
+                )
+        return None
+
+    def _warm_up(self) -> None:
+        random = np.random.default_rng(0)
+        for bucket in BUCKETS:
+            u = self.act(random.normal(scale=3.0, size=(bucket, self.state_size)))
+            if u.shape != (bucket, self.action_size):
+                raise UnusablePolicy(f"policy {self.version[:12]} gives actions of shape {u.shape[1:]}")
+            if not np.all(np.isfinite(u)) or np.any(np.abs(u) > 1.0):
+                raise UnusablePolicy(f"policy {self.version[:12]} gives actions that are not in [-1, 1]")

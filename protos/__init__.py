@@ -1,0 +1,1 @@
+"""The wire between trainer, controller and real_env."""

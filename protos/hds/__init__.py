@@ -1,0 +1,1 @@
+"""Package `hds` of the wire."""

@@ -1,0 +1,134 @@
+from protos.hds.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_CODE_UNSPECIFIED: _ClassVar[ErrorCode]
+    ERROR_CODE_SPEC_MISMATCH: _ClassVar[ErrorCode]
+    ERROR_CODE_BAD_OBSERVATION: _ClassVar[ErrorCode]
+    ERROR_CODE_NOT_READY: _ClassVar[ErrorCode]
+    ERROR_CODE_OUT_OF_ORDER: _ClassVar[ErrorCode]
+ERROR_CODE_UNSPECIFIED: ErrorCode
+ERROR_CODE_SPEC_MISMATCH: ErrorCode
+ERROR_CODE_BAD_OBSERVATION: ErrorCode
+ERROR_CODE_NOT_READY: ErrorCode
+ERROR_CODE_OUT_OF_ORDER: ErrorCode
+
+class Hello(_message.Message):
+    __slots__ = ("plant", "client")
+    PLANT_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    plant: _types_pb2.PlantSpec
+    client: str
+    def __init__(self, plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., client: _Optional[str] = ...) -> None: ...
+
+class Observation(_message.Message):
+    __slots__ = ("sequence", "t_ns", "x", "u_last", "deadline_ns")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    T_NS_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    U_LAST_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_NS_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    t_ns: int
+    x: _containers.RepeatedScalarFieldContainer[float]
+    u_last: _containers.RepeatedScalarFieldContainer[float]
+    deadline_ns: int
+    def __init__(self, sequence: _Optional[int] = ..., t_ns: _Optional[int] = ..., x: _Optional[_Iterable[float]] = ..., u_last: _Optional[_Iterable[float]] = ..., deadline_ns: _Optional[int] = ...) -> None: ...
+
+class Action(_message.Message):
+    __slots__ = ("sequence", "u", "policy_version", "deadline_ns")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    U_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_NS_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    u: _containers.RepeatedScalarFieldContainer[float]
+    policy_version: str
+    deadline_ns: int
+    def __init__(self, sequence: _Optional[int] = ..., u: _Optional[_Iterable[float]] = ..., policy_version: _Optional[str] = ..., deadline_ns: _Optional[int] = ...) -> None: ...
+
+class PolicyDescription(_message.Message):
+    __slots__ = ("version", "task", "state_names", "action_names", "control_dt_s")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    STATE_NAMES_FIELD_NUMBER: _ClassVar[int]
+    ACTION_NAMES_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_DT_S_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    task: str
+    state_names: _containers.RepeatedScalarFieldContainer[str]
+    action_names: _containers.RepeatedScalarFieldContainer[str]
+    control_dt_s: float
+    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., state_names: _Optional[_Iterable[str]] = ..., action_names: _Optional[_Iterable[str]] = ..., control_dt_s: _Optional[float] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: PolicyDescription
+    def __init__(self, policy: _Optional[_Union[PolicyDescription, _Mapping]] = ...) -> None: ...
+
+class Error(_message.Message):
+    __slots__ = ("code", "message", "sequence")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    code: ErrorCode
+    message: str
+    sequence: int
+    def __init__(self, code: _Optional[_Union[ErrorCode, str]] = ..., message: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class ControlRequest(_message.Message):
+    __slots__ = ("hello", "observation")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    observation: Observation
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., observation: _Optional[_Union[Observation, _Mapping]] = ...) -> None: ...
+
+class ControlResponse(_message.Message):
+    __slots__ = ("welcome", "action", "error")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    action: Action
+    error: Error
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., action: _Optional[_Union[Action, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+
+class ActRequest(_message.Message):
+    __slots__ = ("observations",)
+    OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    observations: _containers.RepeatedCompositeFieldContainer[Observation]
+    def __init__(self, observations: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ...) -> None: ...
+
+class ActResponse(_message.Message):
+    __slots__ = ("actions",)
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    actions: _containers.RepeatedCompositeFieldContainer[Action]
+    def __init__(self, actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ...) -> None: ...
+
+class DescribeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeResponse(_message.Message):
+    __slots__ = ("ready", "policy", "label", "refused_version", "refusal")
+    READY_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    ready: bool
+    policy: PolicyDescription
+    label: str
+    refused_version: str
+    refusal: str
+    def __init__(self, ready: bool = ..., policy: _Optional[_Union[PolicyDescription, _Mapping]] = ..., label: _Optional[str] = ..., refused_version: _Optional[str] = ..., refusal: _Optional[str] = ...) -> None: ...

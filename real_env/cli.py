@@ -1,0 +1,197 @@
+"""`hds-real-env`: drive a plant with the served policy, and record what it does."""
+
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from protos.hds import v1
+from real_env import phases
+from real_env.clock import VirtualClock, WallClock
+from real_env.episode import LoopSettings, Stopped
+from real_env.excitation import Excitation
+from real_env.fallback import FALLBACKS
+from real_env.interrupt import run_interruptibly
+from real_env.plants import PLANTS, make_plant
+from real_env.policy_link import PolicyLink, Refused
+from real_env.session import Session, new_session_id
+from real_env.spool import Spool
+from real_env.uplink import RefusedByTrainer, Uplink
+
+FLUSH_S = 30.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Drive the plant and stream every transition to the trainer.
+
+    Example: hds-real-env run --plant brax-friction --collect 5 --real-time
+    """
+
+    plant: Annotated[str, tyro.conf.arg(help=f"Which plant: {', '.join(PLANTS)}.")] = "brax-friction"
+    task: str = "cartpole_swingup"
+    """The task that the trainer scores the episodes by."""
+    seed: int = 0
+    """Draws the plant's constants and start states, where it is a simulated one."""
+    controller: str = "127.0.0.1:50052"
+    """host:port of hds-controller."""
+    trainer: str = "127.0.0.1:50051"
+    """host:port of hds-trainer."""
+    collect: float | None = None
+    """Record this many seconds [s] of data to learn from."""
+    evaluate: int | None = None
+    """Then drive this many episodes whose data is never learned from."""
+    phases: Path | None = None
+    """Read phases from this file instead, a line each ('collect 5 seconds', 'evaluate 32 episodes'); - is
+    standard input, read as it comes."""
+    excitation: float = 0.3
+    """While collecting, add random steps of up to this share of the full action, in [0, 1]; 0 adds none."""
+    episode_seconds: float = 6.0
+    """The clock ends an episode after this long [s]."""
+    real_time: bool = False
+    """Keep to the wall clock; otherwise as fast as plant and policy answer."""
+    deadline: float = 0.8
+    """An answer later than this share of the control step is dropped, in (0, 1]."""
+    fallback: Literal["zero", "damping", "hold"] = "damping"
+    """What acts when no usable answer came."""
+    max_misses: int = 25
+    """Consecutive misses [control steps] after which the run stops."""
+    spool: Path = Path("hds-state/real_env/spool.sqlite")
+    """Where transitions wait until the trainer has stored them."""
+    events: bool = False
+    """Write one JSON object per event to standard output, for programs."""
+
+
+def _check(command: Run) -> list[phases.Phase]:
+    """Return the phases given as options; raise `ValueError` naming what is out of bounds."""
+    bounds = {
+        "--collect [s]": (command.collect, 0.0, float("inf")),
+        "--evaluate [episodes]": (command.evaluate, 0, float("inf")),
+        "--episode-seconds [s]": (command.episode_seconds, 0.0, float("inf")),
+        "--deadline [share of the control step]": (command.deadline, 0.0, 1.0),
+        "--max-misses [control steps]": (command.max_misses, 0, float("inf")),
+    }
+    for name, (value, low, high) in bounds.items():
+        if value is not None and not low < value <= high:
+            raise ValueError(f"{name} must be above {low:g} and at most {high:g}; got {value:g}")
+    wanted = []
+    if not 0.0 <= command.excitation <= 1.0:
+        raise ValueError(f"--excitation must be in [0, 1]; got {command.excitation:g}")
+    if command.collect is not None:
+        wanted.append(phases.Phase(v1.PURPOSE_COLLECT, seconds=command.collect))
+    if command.evaluate is not None:
+        wanted.append(phases.Phase(v1.PURPOSE_EVALUATE, episodes=command.evaluate))
+    if bool(wanted) == (command.phases is not None):
+        raise ValueError("say what to do: --collect SECONDS and/or --evaluate EPISODES, or --phases FILE")
+    return wanted
+
+
+class Events:
+    """What the run has to say: words for people on standard error, or JSON on standard output."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def say(self, message: str) -> None:
+        """Say `message`."""
+        if self._as_json:
+            self.emit("message", text=message)
+        else:
+            print(message, file=sys.stderr, flush=True)
+
+    def emit(self, event: str, **fields: object) -> None:
+        """Emit an event; people see only those that `say` words."""
+        if self._as_json:
+            print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def _lines(source: Path) -> Iterator[str]:
+    if str(source) == "-":
+        yield from sys.stdin
+    else:
+        yield from source.read_text().splitlines()
+
+
+def _run(command: Run, stop: threading.Event) -> int:
+    events = Events(command.events)
+    try:
+        wanted = _check(command)
+        spool = Spool(command.spool)
+        events.say(f"preparing plant {command.plant} …")
+        plant = make_plant(command.plant, command.seed)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        events.say(f"hds-real-env: {error}")
+        return 2
+    clock = WallClock() if command.real_time else VirtualClock()
+    session = v1.Session(id=new_session_id(), task=command.task, plant=plant.spec.message())
+    link = PolicyLink(command.controller, plant.spec, clock, events.say)
+    uplink = Uplink(command.trainer, spool, session.id, events.say)
+    settings = LoopSettings(
+        max(1, round(command.episode_seconds / plant.spec.control_dt)),
+        command.deadline,
+        command.max_misses,
+        FALLBACKS[command.fallback],
+    )
+    progress = lambda share: events.emit("progress", share=share)  # noqa: E731
+    size = len(plant.spec.action_names)
+    excitation = Excitation(command.excitation, plant.spec.control_dt, size, command.seed)
+    runner = Session(session, plant, link, spool, uplink, clock, settings, excitation, stop, progress)
+    try:
+        events.emit("ready", session=session.id, plant=plant.spec.name, parameters=plant.spec.parameters)
+        requested = wanted if command.phases is None else map(phases.parse, _lines(command.phases))
+        return _drive(runner, requested, events)
+    except (ValueError, OSError, Refused, RefusedByTrainer, Stopped) as error:
+        events.say(f"hds-real-env: {error}")
+        return 1
+    finally:
+        plant.close()
+        link.close()
+        with contextlib.suppress(RefusedByTrainer):
+            uplink.flush(1.0)
+        uplink.close()
+        if left := spool.waiting():
+            events.say(f"{left} transitions wait in {command.spool}; the next run sends them")
+        spool.close()
+
+
+def _drive(runner: Session, requested: Iterator[phases.Phase] | list[phases.Phase], events: Events) -> int:
+    for phase in requested:
+        report = runner.run(phase)
+        if runner.stop.is_set():
+            return 130
+        if not runner.uplink.flush(FLUSH_S):
+            events.say(
+                f"hds-real-env: the trainer at {runner.uplink.address} did not take the data in {FLUSH_S:g} s"
+            )
+            return 1
+        events.emit("phase", **asdict(report))
+        events.say(
+            f"{report.phase}: {report.episodes} episodes, {report.seconds:.1f} s; answers: worst "
+            f"{report.worst_answer_ms:.1f} ms, {report.misses} missed, {report.overruns} overruns; "
+            f"policy {', '.join(v[:12] for v in report.policy_versions) or 'none'}"
+        )
+    return 0
+
+
+@dataclass(frozen=True)
+class Plants:
+    """List the plants that --plant knows."""
+
+
+def main() -> None:
+    """Entry point of `hds-real-env`."""
+    command = tyro.extras.subcommand_cli_from_dict(
+        {"run": Run, "plants": Plants},
+        prog="hds-real-env",
+        description="Drive a plant with the served policy, and record what it does.",
+    )
+    if isinstance(command, Plants):
+        print("\n".join(PLANTS))
+        return
+    sys.exit(run_interruptibly(lambda stop: _run(command, stop)))

@@ -1,0 +1,132 @@
+"""The stream to the trainer: everything in the spool, in order, until it is acknowledged."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import grpc
+
+from protos.hds import v1
+from real_env.reconnect import SayOnce, back_off, open_channel, reason
+from real_env.spool import Spool
+
+BATCH = 50
+
+
+class RefusedByTrainer(RuntimeError):
+    """The trainer will not take this run's data, and says why."""
+
+
+class Uplink:
+    """Send the spool to the trainer at `address`, from a thread of its own.
+
+    A batch leaves the spool only when the trainer has committed it. After a broken connection the
+    sending starts again from the trainer's watermark, so nothing is lost; sequence numbers make the
+    trainer drop what it already has, so nothing is doubled.
+    """
+
+    def __init__(self, address: str, spool: Spool, live_session: str, say: Callable[[str], None]) -> None:
+        self.address = address
+        self._live = live_session
+        self._spool = spool
+        self._say = SayOnce(say)
+        self._channel = open_channel(address)
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._refusal = ""
+        self._refused: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """Tell the thread that the spool has something new."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Block until all that can be sent is acknowledged; return whether it was within `timeout` seconds.
+
+        Raises:
+            RefusedByTrainer: this run's data will never be taken.
+        """
+        with self._changed:
+            done = self._changed.wait_for(lambda: self._refusal or not self._sessions(), timeout)
+            if self._refusal:
+                raise RefusedByTrainer(self._refusal)
+            return bool(done)
+
+    def close(self) -> None:
+        """End the stream; what is not acknowledged stays in the spool."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._channel.close()
+        self._thread.join(timeout=1.0)
+
+    def _run(self) -> None:
+        waits = back_off()
+        while not self._stopping:
+            try:
+                for session in self._sessions():
+                    self._send(session)
+                    waits = back_off()
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping or self._sessions())
+            except (grpc.RpcError, ValueError) as error:
+                if self._stopping:
+                    return
+                why = reason(error) if isinstance(error, grpc.RpcError) else str(error)
+                self._say(f"waiting for the trainer at {self.address} ({why}); transitions are kept on disk")
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, next(waits))
+
+    def _sessions(self) -> list[v1.Session]:
+        """Return the sessions to send, the live one last."""
+        waiting = [session for session in self._spool.sessions() if session.id not in self._refused]
+        return sorted(waiting, key=lambda session: session.id == self._live)
+
+    def _send(self, session: v1.Session) -> None:
+        """Send one session from the trainer's watermark until the spool holds no more of it."""
+        stub = v1.ExperienceServiceStub(self._channel)
+        watermark = stub.GetWatermark(v1.GetWatermarkRequest(session=session.id), timeout=5.0)
+        self._acknowledge(session.id, watermark.next_sequence)
+        broken = threading.Event()
+        try:
+            for response in stub.Append(self._batches(session, watermark.next_sequence, broken)):
+                if response.refusal:
+                    self._refuse(session, response.refusal)
+                    return
+                self._acknowledge(session.id, response.next_sequence)
+        finally:
+            broken.set()
+            self.notify()
+
+    def _batches(
+        self, session: v1.Session, first: int, broken: threading.Event
+    ) -> Iterator[v1.AppendRequest]:
+        """Yield what the spool has and gets; end when the session is over, or the stream is."""
+        while True:
+            transitions = self._spool.read(session.id, first, BATCH)
+            if transitions:
+                yield v1.AppendRequest(session=session, transitions=transitions)
+                first = transitions[-1].sequence + 1
+            elif session.id != self._live or not self._await_more(session.id, first, broken):
+                return
+
+    def _await_more(self, session: str, first: int, broken: threading.Event) -> bool:
+        """Wait until the spool has `first`; return False if the uplink or the stream ended before."""
+        with self._changed:
+            ended = lambda: self._stopping or broken.is_set()  # noqa: E731
+            self._changed.wait_for(lambda: ended() or self._spool.read(session, first, 1))
+            return not ended()
+
+    def _refuse(self, session: v1.Session, why: str) -> None:
+        message = f"the trainer at {self.address} refuses session {session.id}: {why}"
+        self._say(f"{message}; its transitions stay in {self._spool.path}")
+        self._refused.add(session.id)
+        if session.id == self._live:
+            self._refusal = message
+        self.notify()
+
+    def _acknowledge(self, session: str, next_sequence: int) -> None:
+        self._spool.acknowledge(session, next_sequence)
+        self.notify()

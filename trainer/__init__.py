@@ -1,0 +1,1 @@
+"""The service that optimises policies, keeps every real transition, and publishes versions."""

@@ -1,0 +1,1 @@
+"""Policies as Orbax checkpoints, addressed by their content and verified before use."""

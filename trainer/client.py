@@ -1,0 +1,88 @@
+"""What the command line and the demo ask of a running trainer."""
+
+from collections.abc import Callable
+
+import grpc
+
+from protos.hds import v1
+
+CALL_S = 10.0
+
+
+class CallFailed(RuntimeError):
+    """A call did not succeed; the message is fit for the terminal."""
+
+
+class TrainerClient:
+    """Calls to the trainer at `host:port`, whose failures are `CallFailed`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = grpc.insecure_channel(address)
+        self.experience = v1.ExperienceServiceStub(self._channel)
+        self.registry = v1.RegistryServiceStub(self._channel)
+        self.training = v1.TrainingServiceStub(self._channel)
+
+    def call(self, method: Callable, request: object, timeout: float | None = CALL_S) -> object:
+        """Return the response of one unary call."""
+        try:
+            return method(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+
+    def follow(self, job_id: str, on_change: Callable[[v1.Job], None]) -> v1.Job:
+        """Watch a job to its end; raise `CallFailed` if it did not succeed."""
+        job = None
+        try:
+            for response in self.training.WatchJob(v1.WatchJobRequest(id=job_id)):
+                job = response.job
+                on_change(job)
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+        if job is None or job.state != v1.JOB_STATE_SUCCEEDED:
+            state = v1.JobState.Name(job.state).removeprefix("JOB_STATE_").lower() if job else "lost"
+            raise CallFailed(f"job {job_id} {state}" + (f": {job.error}" if job and job.error else ""))
+        return job
+
+    def policies(self) -> list[v1.PolicyRecord]:
+        """Return every published policy, oldest first."""
+        response = self.call(self.registry.ListPolicies, v1.ListPoliciesRequest())
+        assert isinstance(response, v1.ListPoliciesResponse)
+        return list(response.policies)
+
+    def start_training(self, options: v1.TrainingOptions) -> v1.Job:
+        """Queue a training in the simulator."""
+        response = self.call(self.training.StartTraining, v1.StartTrainingRequest(options=options))
+        assert isinstance(response, v1.StartTrainingResponse)
+        return response.job
+
+    def start_refit(self, request: v1.StartRefitRequest) -> v1.Job:
+        """Queue a refit."""
+        response = self.call(self.training.StartRefit, request)
+        assert isinstance(response, v1.StartRefitResponse)
+        return response.job
+
+    def episodes(self, session: str, purpose: v1.Purpose) -> list[v1.Episode]:
+        """Return the scored episodes of a session; empty and unspecified mean any."""
+        request = v1.ListEpisodesRequest(session=session, purpose=purpose)
+        response = self.call(self.experience.ListEpisodes, request, timeout=60.0)
+        assert isinstance(response, v1.ListEpisodesResponse)
+        return list(response.episodes)
+
+    def transitions(self, session: str, episode: int) -> list[v1.Transition]:
+        """Return the transitions of one episode."""
+        request = v1.ReadEpisodeRequest(session=session, episode=episode)
+        try:
+            parts = list(self.experience.ReadEpisode(request, timeout=CALL_S))
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+        return [transition for part in parts for transition in part.transitions]
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def _failure(self, error: grpc.RpcError) -> CallFailed:
+        if isinstance(error, grpc.Call) and error.code() != grpc.StatusCode.UNAVAILABLE:
+            return CallFailed(error.details() or error.code().name.lower())
+        return CallFailed(f"no trainer answers at {self.address}; start one with 'hds-trainer serve'")

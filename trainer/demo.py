@@ -1,0 +1,300 @@
+"""`hds-demo`: the whole loop on one machine, as three processes that speak gRPC.
+
+Train in the frictionless model, fail on the plant with friction, refit from what was recorded there,
+retrain, swap the policy in, succeed. The demo only starts the programs and calls their services.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tyro
+from rich.console import Console
+
+from protos.hds import v1
+from trainer import compilation_cache
+from trainer.client import CallFailed, TrainerClient
+from trainer.processes import ProcessFailed, Program
+from trainer.report.picture import draw_gap
+from trainer.report.progress import bar, job_bar
+from trainer.report.replay import write_replay
+from trainer.report.table import round_table
+
+LABEL = "stable"
+START_S = 120.0
+SWAP_S = 60.0
+SILENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Run the whole loop and show what it closes.
+
+    Example: hds-demo --seed 0 --rounds 3 --out my-first-gap
+    """
+
+    seed: int = 0
+    """Seed of the training, and of the plant's hidden constants and start states."""
+    rounds: int = 3
+    """Refits from real data; 0 only shows the gap."""
+    seconds_per_round: float = 5.0
+    """Real data recorded before each refit [s]."""
+    evaluations: int = 32
+    """Evaluation episodes per policy; their data is never learned from."""
+    task: str = "cartpole_swingup"
+    """What to learn."""
+    plant: str = "brax-friction"
+    """The plant, as 'hds-real-env plants' lists it."""
+    dynamics_model: str = ""
+    """'friction' or 'friction-residual'; empty is the default of the trainer."""
+    learned_fraction: float | None = None
+    """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
+    out: Path | None = None
+    """New directory for everything that comes out; the default is hds-demo-DATE-TIME."""
+    json: Path | None = None
+    """Write the figures to this file too."""
+
+
+@dataclass
+class Round:
+    """What one policy did on the plant."""
+
+    round: int
+    policy_version: str
+    real_seconds: float
+    real_success: float
+    real_cost: float
+    simulation_success: float
+    evaluation_episodes: int
+    fallback_steps: int
+
+
+@dataclass
+class Story:
+    """What is kept for the report."""
+
+    rounds: list[Round] = field(default_factory=list)
+    jobs: list[v1.Job] = field(default_factory=list)
+    shown: list[tuple[str, int]] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class Loop:
+    """The three programs, and the calls that make them go round."""
+
+    def __init__(self, settings: Demo, out: Path, console: Console) -> None:
+        self._settings = settings
+        self._console = console
+        self._programs = contextlib.ExitStack()
+        compilation_cache.enable()
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        start = lambda module, arguments: self._start(module, arguments, out, environment)  # noqa: E731
+        trainer = start("trainer", ["serve", "--port", "0", "--state-dir", str(out / "trainer")])
+        self._trainer_address = trainer.address(START_S)
+        state = ["--state-dir", str(out / "controller")]
+        controller = start(
+            "controller",
+            ["serve", "--port", "0", "--trainer", self._trainer_address, "--label", LABEL, *state],
+        )
+        self._controller_address = controller.address(START_S)
+        self.real_env = start("real_env", self._real_env_arguments(out))
+        self.trainer = TrainerClient(self._trainer_address)
+        self.controller = v1.PolicyServiceStub(grpc.insecure_channel(self._controller_address))
+        self._events = self.real_env.events(SILENCE_S)
+
+    def _start(self, module: str, arguments: list[str], out: Path, environment: dict[str, str]) -> Program:
+        program = Program(module, arguments, out / "logs" / f"{module}.log", environment)
+        self._programs.callback(program.end)
+        self._console.print(f"  {module:<10} started, process {program.process.pid}")
+        return program
+
+    def _real_env_arguments(self, out: Path) -> list[str]:
+        settings = self._settings
+        servers = ["--controller", self._controller_address, "--trainer", self._trainer_address]
+        plant = ["--plant", settings.plant, "--task", settings.task, "--seed", str(settings.seed)]
+        spool = ["--spool", str(out / "real_env" / "spool.sqlite")]
+        return ["run", *plant, *servers, *spool, "--phases", "-", "--events"]
+
+    def close(self) -> None:
+        """End the programs, the last started first."""
+        self._programs.close()
+
+    def train(self, round_number: int) -> v1.Job:
+        """Train or refit, wait for the policy, and wait until it is served."""
+        settings = self._settings
+        options = v1.TrainingOptions(task=settings.task, seed=settings.seed, label=LABEL)
+        if round_number == 0:
+            job = self.trainer.start_training(options)
+        else:
+            request = v1.StartRefitRequest(
+                options=options,
+                dynamics_model=settings.dynamics_model,
+                learned_fraction=settings.learned_fraction,
+            )
+            job = self.trainer.start_refit(request)
+        with job_bar("  trainer", self._console) as on_change:
+            job = self.trainer.follow(job.id, on_change)
+        self._wait_until_served(job.policy_version)
+        return job
+
+    def _wait_until_served(self, version: str) -> None:
+        deadline = time.monotonic() + SWAP_S
+        while time.monotonic() < deadline:
+            answer = self.controller.Describe(v1.DescribeRequest(), timeout=SWAP_S, wait_for_ready=True)
+            if answer.policy.version == version:
+                self._console.print(f"  controller serves policy {version[:12]}")
+                return
+            if answer.refused_version == version:
+                raise CallFailed(f"the controller refuses policy {version[:12]}: {answer.refusal}")
+            time.sleep(0.05)
+        raise CallFailed(f"the controller does not serve policy {version[:12]} after {SWAP_S:g} s")
+
+    def drive(self, phase: str) -> dict[str, Any]:
+        """Let real_env carry out `phase`, and return its report."""
+        self.real_env.tell(phase)
+        with bar("  real_env", self._console) as advance:
+            for event in self._events:
+                if event["event"] == "progress":
+                    advance(phase, event["share"])
+                elif event["event"] == "phase":
+                    return event
+        raise AssertionError("events never end")
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the plant's hidden constants, once real_env is ready."""
+        for event in self._events:
+            if event["event"] == "ready":
+                return event["parameters"]
+        raise AssertionError("events never end")
+
+
+def run(settings: Demo, out: Path, console: Console) -> dict[str, Any]:
+    """Run the loop and return the figures; everything else lands in `out`."""
+    started = time.monotonic()
+    console.print(f"[bold]HDS[/bold] · {settings.task} · plant {settings.plant} · everything lands in {out}")
+    with contextlib.closing(Loop(settings, out, console)) as loop:
+        story = Story()
+        for number in range(settings.rounds + 1):
+            console.print(_heading(number))
+            job = loop.train(number)
+            story.parameters = story.parameters or loop.parameters()
+            report = loop.drive(f"evaluate {settings.evaluations} episodes")
+            story.jobs.append(job)
+            story.rounds.append(_evaluated(loop.trainer, number, job, report))
+            story.shown.append((report["session"], report["first_episode"]))
+            _tell(console, story.rounds[-1])
+            if number < settings.rounds:
+                loop.drive(f"collect {settings.seconds_per_round:g} seconds")
+        figures = _figures(settings, story, time.monotonic() - started)
+        _report(loop.trainer, settings, story, out, console)
+    (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def _heading(number: int) -> str:
+    if number == 0:
+        return "\n[bold]Round 0[/bold]: learn in the frictionless simulator, then try it on the plant"
+    return f"\n[bold]Round {number}[/bold]: refit the dynamics from the recorded data, retrain, try again"
+
+
+def _evaluated(trainer: TrainerClient, number: int, job: v1.Job, report: dict[str, Any]) -> Round:
+    episodes = trainer.episodes(report["session"], v1.PURPOSE_EVALUATE)
+    wanted = range(report["first_episode"], report["first_episode"] + report["episodes"])
+    judged = [episode for episode in episodes if episode.episode in wanted]
+    versions = {version for episode in judged for version in episode.policy_versions}
+    if versions != {job.policy_version} or len(judged) != report["episodes"]:
+        raise CallFailed(
+            f"round {number} was not driven by policy {job.policy_version[:12]} alone: {versions}"
+        )
+    return Round(
+        round=number,
+        policy_version=job.policy_version,
+        real_seconds=dict(job.metrics).get("real_seconds", 0.0),
+        real_success=float(np.mean([episode.success for episode in judged])),
+        real_cost=float(np.mean([episode.cost for episode in judged])),
+        simulation_success=job.metrics["simulation_success"],
+        evaluation_episodes=len(judged),
+        fallback_steps=sum(episode.fallback_steps for episode in judged),
+    )
+
+
+def _tell(console: Console, result: Round) -> None:
+    verdict = "[green]succeeds[/green]" if result.real_success >= 0.9 else "[red]fails[/red]"
+    console.print(
+        f"  on the plant it {verdict}: {result.real_success:.0%} of {result.evaluation_episodes} episodes, "
+        f"cost {result.real_cost:.0f} (in the simulator: {result.simulation_success:.0%})"
+    )
+
+
+def _figures(settings: Demo, story: Story, wall_seconds: float) -> dict[str, Any]:
+    last = story.jobs[-1]
+    total = lambda name: sum(job.metrics[name] for job in story.jobs if name in job.metrics)  # noqa: E731
+    return {
+        "seed": settings.seed,
+        "task": settings.task,
+        "plant": settings.plant,
+        "plant_parameters": story.parameters,
+        "learned_fraction": last.learned_fraction,
+        "dynamics_model": last.dynamics_model,
+        "simulation_success": story.rounds[0].simulation_success,
+        "rounds": [vars(result) for result in story.rounds],
+        "wall_seconds": wall_seconds,
+        "train_seconds": total("train_seconds"),
+        "refit_seconds": total("refit_seconds"),
+        "jobs": [dict(job.metrics) for job in story.jobs],
+    }
+
+
+def _report(trainer: TrainerClient, settings: Demo, story: Story, out: Path, console: Console) -> None:
+    rows = [vars(result) for result in story.rounds]
+    traces = [trainer.transitions(*shown) for shown in (story.shown[0], story.shown[-1])]
+    draw_gap(out / "gap.png", rows, *(np.array([row.x for row in trace]) for trace in traces))
+    write_replay(out / "replay.html", traces[-1], f"{settings.task}, last round, first evaluation episode")
+    console.print()
+    console.print(round_table(rows))
+    console.print(f"picture: {out / 'gap.png'}\nreplay:  {out / 'replay.html'} (open it in a browser)")
+
+
+@contextlib.contextmanager
+def _new_directory(path: Path | None) -> Iterator[Path]:
+    out = path or Path(time.strftime("hds-demo-%Y%m%d-%H%M%S"))
+    if out.exists() and any(out.iterdir()):
+        raise OSError(f"{out} is not empty; name a new directory with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    yield out
+
+
+def main() -> None:
+    """Entry point of `hds-demo`."""
+    settings = tyro.cli(Demo, prog="hds-demo")
+    console = Console()
+    try:
+        _check(settings)
+        with _new_directory(settings.out) as out:
+            figures = run(settings, out, console)
+        if settings.json is not None:
+            settings.json.write_text(json.dumps(figures, indent=2) + "\n")
+    except (CallFailed, ProcessFailed, OSError, ValueError, grpc.RpcError) as error:
+        print(f"hds-demo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _check(settings: Demo) -> None:
+    if settings.rounds < 0 or settings.seconds_per_round <= 0 or settings.evaluations < 1:
+        raise ValueError("--rounds must be at least 0, --seconds-per-round above 0, --evaluations at least 1")
+    if settings.json is not None and not settings.json.parent.is_dir():
+        raise ValueError(f"--json {settings.json}: there is no directory {settings.json.parent}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""The recipe of a job: (fit dynamics,) train, choose the best, export."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainer.checkpoint.export import export
+from trainer.checkpoint.metadata import PolicyMetadata
+from trainer.checkpoint.reader import read_item, read_policy
+from trainer.dynamics.ladder import rung
+from trainer.dynamics.rung import SUBSTEPS, Fit, Rung
+from trainer.dynamics.windows import Motion
+from trainer.jobs.request import JobRequest, Progress, Published
+from trainer.learning.direction import gauss_newton
+from trainer.learning.evaluation import Evaluate, evaluate
+from trainer.learning.hds import NETWORKS, Algorithm, Best, HDSConfig, mixture, train
+from trainer.learning.pods import PODS, PODSConfig, PODSState
+from trainer.learning.search import annealing
+from trainer.learning.value import ValueSpec
+from trainer.policy.network import PolicySpec
+from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode
+from trainer.store.schema import open_database
+from trainer.tasks import load_task
+from trainer.tasks.task import Task
+
+Report = Callable[[Progress], None]
+
+HIDDEN = (64, 64)
+VALUE_OUTPUTS = 8
+VALUE_SCALE = 10.0
+DAMPING = 0.1
+STEP_SIZES = (1.0, 0.5, 0.2, 0.05)
+EVALUATION_EPISODES = 256
+EPOCHS = 80
+REFIT_EPOCHS = 60
+LEARNED_FRACTION = 1.0
+
+
+class NoData(ValueError):
+    """A refit was asked for, and nothing that may be learned from is stored for `task`."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"there is no data to refit from for task {task!r}; record some with "
+            "'hds-real-env run --collect SECONDS'"
+        )
+
+
+class Learner(NamedTuple):
+    """Compiled parts, shared by all jobs of one worker on one task and rung."""
+
+    task: Task
+    rung: Rung
+    policy: PolicySpec
+    algorithm: Algorithm
+    evaluate: Evaluate
+    config: PODSConfig
+
+
+@functools.lru_cache(maxsize=4)
+def learner(task_name: str, rung_name: str) -> Learner:
+    """Build PODS and the evaluation in the rung's family, which has the simulator in it."""
+    task, chosen, config = load_task(task_name), rung(rung_name), PODSConfig()
+    model = task.model(chosen.force, SUBSTEPS)
+    policy = PolicySpec(task.features, HIDDEN, len(task.action_names))
+    value = ValueSpec(task.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE)
+    parts = PODS(task, model, policy, value, gauss_newton(DAMPING), annealing(STEP_SIZES), config)
+    algorithm = Algorithm(parts.init, jax.jit(parts.step))
+    return Learner(task, chosen, policy, algorithm, jax.jit(evaluate(task, model, policy)), config)
+
+
+def run(request: JobRequest, report: Report) -> Published:
+    """Carry out `request` and return what was published.
+
+    Raises:
+        NoData: a refit without recorded data.
+        ValueError: an unknown task or rung, or a fraction out of bounds.
+    """
+    parts = learner(request.task, rung(request.dynamics_model).name)
+    key_fit, key_train = jax.random.split(jax.random.key(request.seed))
+    episodes = _recorded(request) if request.refit else []
+    metrics: dict[str, float] = {}
+    fit = _fit(parts, episodes, key_fit, report, metrics) if request.refit else None
+    fraction = _fraction(request, fit)
+    started = time.monotonic()
+    config = HDSConfig(epochs=request.epochs or (REFIT_EPOCHS if request.refit else EPOCHS))
+    best = _train(parts, fit, fraction, config, key_train, _warm_start(parts, request), report, metrics)
+    metrics["train_seconds"] = time.monotonic() - started
+    metrics["simulation_success"], metrics["simulation_cost"] = _in_simulation(parts, best)
+    report(Progress("publishing", 1.0, metrics))
+    return _publish(request, parts, episodes, fit, fraction, best, metrics)
+
+
+def _recorded(request: JobRequest) -> list[RecordedEpisode]:
+    store = ExperienceStore(open_database(request.database))
+    episodes = store.episodes(purpose=COLLECT, task=request.task)
+    if not episodes:
+        raise NoData(request.task)
+    return episodes
+
+
+def _fit(
+    parts: Learner,
+    episodes: list[RecordedEpisode],
+    key: jax.Array,
+    report: Report,
+    metrics: dict[str, float],
+) -> Fit:
+    started = time.monotonic()
+    phase = f"fitting {parts.rung.name} dynamics"
+    metrics["real_seconds"] = real_seconds(episodes)
+    report(Progress(phase, 0.0, metrics))
+    motions = [Motion(episode.x, episode.u) for episode in episodes]
+    fit = parts.rung.fit(
+        parts.task, motions, key, lambda share: report(Progress(phase, 0.2 * share, metrics))
+    )
+    metrics |= {f"estimate: {name}": value for name, value in fit.estimates.items()}
+    metrics["fit_error"], metrics["fit_error_simulator"] = fit.error, fit.reference_error
+    metrics["refit_seconds"] = time.monotonic() - started
+    return fit
+
+
+def real_seconds(episodes: list[RecordedEpisode]) -> float:
+    """Return the length of all `episodes` together [s]."""
+    return sum(episode.u.shape[0] * episode.control_dt_s for episode in episodes)
+
+
+def _fraction(request: JobRequest, fit: Fit | None) -> float:
+    if fit is None:
+        return 0.0
+    fraction = LEARNED_FRACTION if request.learned_fraction is None else request.learned_fraction
+    if not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"learned_fraction must be in [0, 1]; got {fraction:g}")
+    return fraction
+
+
+def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
+    """Return the state that the parent's training ended with, or None to start from nothing."""
+    if not request.parent:
+        return None
+    read_policy(request.checkpoints / request.parent, request.parent)
+    kept = read_item(request.checkpoints / request.parent, "training")
+    fresh = parts.algorithm.init(jax.random.key(0))
+    return fresh._replace(**{name: jax.tree.map(jnp.asarray, kept[name]) for name in kept})
+
+
+def _train(
+    parts: Learner,
+    fit: Fit | None,
+    fraction: float,
+    config: HDSConfig,
+    key: jax.Array,
+    warm: PODSState | None,
+    report: Report,
+    metrics: dict[str, float],
+) -> Best:
+    nothing = parts.rung.nothing(parts.task)
+    members = stacked(nothing) if fit is None else fit.members
+    theta = mixture(nothing, members, fraction, parts.config.batch)
+    judged_in = mixture(nothing, members, 1.0 if fit else 0.0, EVALUATION_EPISODES)
+    phase, offset = (
+        ("training in simulation", 0.0) if fit is None else ("training with learned dynamics", 0.2)
+    )
+    report(Progress(f"{phase} (compiling)", offset, metrics))
+    best = None
+    for epoch, info, best in train(parts.algorithm, parts.evaluate, theta, judged_in, config, key, warm):
+        metrics["training_cost_per_step"] = float(info.cost)
+        if best is not None:
+            metrics["model_success"], metrics["model_cost"] = best.success, best.cost
+        report(Progress(phase, offset + (1.0 - offset) * epoch / config.epochs, metrics))
+    assert best is not None, "the last epoch is always judged"
+    return best
+
+
+def _in_simulation(parts: Learner, best: Best) -> tuple[float, float]:
+    """Return success and cost of the best policy in the simulator alone."""
+    nothing = parts.rung.nothing(parts.task)
+    simulator = mixture(nothing, stacked(nothing), 0.0, EVALUATION_EPISODES)
+    found = parts.evaluate(best.policy, simulator, jax.random.key(1))
+    return float(jnp.mean(found.success)), float(jnp.mean(found.cost))
+
+
+def stacked(theta: Any) -> Any:
+    """Return an ensemble of one."""
+    return jax.tree.map(lambda leaf: leaf[None], theta)
+
+
+def _publish(
+    request: JobRequest,
+    parts: Learner,
+    episodes: list[RecordedEpisode],
+    fit: Fit | None,
+    fraction: float,
+    best: Best,
+    metrics: dict[str, float],
+) -> Published:
+    watermarks: dict[str, int] = {}
+    for episode in episodes:
+        after = episode.first_sequence + episode.u.shape[0]
+        watermarks[episode.session] = max(watermarks.get(episode.session, 0), after)
+    task = parts.task
+    metadata = PolicyMetadata(
+        task=task.name,
+        state_names=task.state_names,
+        action_names=task.action_names,
+        control_dt_s=task.control_dt,
+        policy=parts.policy,
+        parent=request.parent,
+        real_seconds=real_seconds(episodes),
+        watermarks=watermarks,
+        metrics={name: float(np.round(value, 6)) for name, value in metrics.items()},
+        configuration={
+            "seed": request.seed,
+            "epochs": request.epochs,
+            "dynamics_model": parts.rung.name if fit else "none",
+            "learned_fraction": fraction,
+        },
+    )
+    members = stacked(parts.rung.nothing(task)) if fit is None else fit.members
+    training = {name: getattr(best.state, name) for name in NETWORKS}
+    version = export(request.checkpoints, best.policy, metadata, members._asdict(), training)
+    return Published(version, request.parent, metadata.real_seconds, metadata.metrics)

@@ -1,0 +1,1 @@
+"""PODS and HDS: pure functions over models, tasks and policies."""

@@ -1,0 +1,131 @@
+"""HDS: hybrid differentiable simulation. PODS, with other models, noise and annealing.
+
+A fixed share of the trajectories runs in dynamics learned from real data, the others in the
+simulator; exploration noise on the actions and the temperature of the step-size annealing fall with
+every epoch. Where simulator and learned dynamics are one family of models, the mixture is a stack of
+parameters, and nothing branches inside the numerics.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from trainer.learning.evaluation import Evaluate
+from trainer.learning.pods import PODSInfo, PODSState, Schedule
+from trainer.learning.trajectory import Theta
+from trainer.policy.network import Parameters
+
+NETWORKS = ("policy", "average", "value", "target_value")
+"""What of a state a later training starts from."""
+
+
+@dataclass(frozen=True)
+class HDSConfig:
+    """How HDS runs PODS.
+
+    Attributes:
+        epochs: number of epochs.
+        noise: standard deviation of the exploration noise on the actions at the first epoch; falls
+            linearly to 0.
+        temperature: of the step-size annealing at the first epoch, in units of cost; falls to 0 with
+            the square of the share left.
+        learning_rate: at the first epoch.
+        final_learning_rate: at the last; in between it falls geometrically.
+        check_every: epochs between evaluations from the middle of the training on.
+    """
+
+    epochs: int = 80
+    noise: float = 0.1
+    temperature: float = 0.02
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-4
+    check_every: int = 5
+
+
+class Algorithm(NamedTuple):
+    """PODS, or another learner of its form: `init(key) -> state`, and `step`, usually jitted."""
+
+    init: Callable[[jax.Array], PODSState]
+    step: Callable[[PODSState, Theta, Schedule, jax.Array], tuple[PODSState, PODSInfo]]
+
+
+class Best(NamedTuple):
+    """The best policy so far, the state it came from, and its scores in the models it was judged in."""
+
+    policy: Parameters
+    state: PODSState
+    success: float
+    cost: float
+
+
+class HDSProgress(NamedTuple):
+    """One epoch: its number from 1, PODS's story, and the best policy once one has been judged."""
+
+    epoch: int
+    info: PODSInfo
+    best: Best | None
+
+
+def schedule(config: HDSConfig, epoch: int) -> Schedule:
+    """Return the schedule of `epoch`, counted from 0."""
+    left = 1.0 - epoch / config.epochs
+    ratio = config.final_learning_rate / config.learning_rate
+    return Schedule(
+        noise=jnp.float32(config.noise * left),
+        temperature=jnp.float32(config.temperature * left**2),
+        learning_rate=jnp.float32(config.learning_rate * ratio ** (1.0 - left)),
+    )
+
+
+def mixture(simulator: Theta, learned: Theta, learned_fraction: float, batch: int) -> Theta:
+    """Stack model parameters for `batch` trajectories.
+
+    The first `round(learned_fraction · batch)` are drawn in turn from `learned` (leading axis: its
+    members), the rest are the simulator's.
+    """
+    count = round(learned_fraction * batch)
+
+    def stack(one: jax.Array, members: jax.Array) -> jax.Array:
+        chosen = members[jnp.arange(count) % members.shape[0]]
+        rest = jnp.broadcast_to(one, (batch - count, *jnp.shape(one)))
+        return jnp.concatenate([chosen, rest])
+
+    return jax.tree.map(stack, simulator, learned)
+
+
+def train(
+    algorithm: Algorithm,
+    evaluate: Evaluate,
+    theta: Theta,
+    judged_in: Theta,
+    config: HDSConfig,
+    key: jax.Array,
+    warm: PODSState | None = None,
+) -> Iterator[HDSProgress]:
+    """Yield the progress of each epoch; the last one's `best` is the policy to publish.
+
+    Success wanders near the end of a training, so the best policy by success, then cost, over
+    episodes in the models `judged_in` is kept. Real data plays no part in that choice.
+    """
+    key_init, key_judge, key = jax.random.split(key, 3)
+    state = algorithm.init(key_init) if warm is None else _restart(warm, algorithm.init(key_init))
+    best: Best | None = None
+    for epoch in range(config.epochs):
+        key, key_step = jax.random.split(key)
+        state, info = algorithm.step(state, theta, schedule(config, epoch), key_step)
+        last = epoch + 1 == config.epochs
+        if last or (epoch >= config.epochs // 2 and (epoch + 1) % config.check_every == 0):
+            found = evaluate(state.average, judged_in, key_judge)
+            success, cost = float(jnp.mean(found.success)), float(jnp.mean(found.cost))
+            if best is None or (success, -cost) > (best.success, -best.cost):
+                best = Best(state.average, state, success, cost)
+        yield HDSProgress(epoch + 1, info, best)
+
+
+def _restart(warm: PODSState, fresh: PODSState) -> PODSState:
+    """Keep the networks of `warm`; start states, labels and optimiser begin anew."""
+    kept = {name: getattr(warm, name) for name in NETWORKS}
+    return fresh._replace(**kept | {"policy": warm.average})

@@ -1,0 +1,80 @@
+"""Trajectories, their cost, and the roll-out that makes them.
+
+Notation
+    x      state (q, qd)                                [n]      SI units
+    u      action, each component in [-1, 1]            [m]      -
+    H      number of control steps of a trajectory      -        -
+    theta  parameters of the model of one sample        pytree
+    r      running residual, cost of a step = ½‖r‖²     [k]      -
+    phi    terminal residual, terminal cost = ½‖φ‖²     [l]      -
+    gamma  discount of one control step, in (0, 1]      -        -
+    w      weight of a step: γᵗ while alive, else 0     [H + 1]  -
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Theta = Any
+Model = Callable[[Theta, jax.Array, jax.Array], jax.Array]
+"""`(theta, x[n], u[m]) -> x_next[n]` over one control step: simulator, learned dynamics or any mixture."""
+Law = Callable[[jax.Array, jax.Array], jax.Array]
+"""`(t, x[n]) -> u[m]`; the roll-out clips what it returns to [-1, 1]."""
+
+
+class Trajectory(NamedTuple):
+    """States `x[H + 1, n]` and the actions `u[H, m]` that lead from each to the next."""
+
+    x: jax.Array
+    u: jax.Array
+
+
+class Objective(NamedTuple):
+    """What a trajectory is judged by.
+
+    Attributes:
+        running: `(x[n], u[m]) -> r[k]`, residual of one step.
+        terminal: `(x[n]) -> phi[l]`, residual of the state after the last step.
+        terminated: `(x[n]) -> bool`, whether the plant has left its safe set; what follows costs nothing.
+        discount: gamma, in (0, 1].
+    """
+
+    running: Callable[[jax.Array, jax.Array], jax.Array]
+    terminal: Callable[[jax.Array], jax.Array]
+    terminated: Callable[[jax.Array], jax.Array]
+    discount: float
+
+
+def rollout(model: Model, theta: Theta, law: Law, start: jax.Array, steps: int) -> Trajectory:
+    """Follow `law` from `start[n]` for `steps` control steps."""
+
+    def advance(x: jax.Array, t: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        u = jnp.clip(law(t, x), -1.0, 1.0)
+        x_next = model(theta, x, u)
+        return x_next, (x_next, u)
+
+    _, (x, u) = jax.lax.scan(advance, start, jnp.arange(steps))
+    return Trajectory(jnp.concatenate([start[None], x]), u)
+
+
+def weights(objective: Objective, x: jax.Array) -> jax.Array:
+    """Return w[H + 1] of the states `x[H + 1, n]`: γᵗ until a state has terminated, then 0."""
+    ended = jax.vmap(objective.terminated)(x)
+    alive = jnp.cumsum(ended) == 0
+    return alive * objective.discount ** jnp.arange(x.shape[0])
+
+
+def running_costs(objective: Objective, trajectory: Trajectory) -> jax.Array:
+    """Return ½‖r‖² of each step, undiscounted, [H]."""
+    residual = jax.vmap(objective.running)(trajectory.x[:-1], trajectory.u)
+    return 0.5 * jnp.sum(residual**2, axis=-1)
+
+
+def total_cost(objective: Objective, trajectory: Trajectory) -> jax.Array:
+    """Return C = Σ wₜ ½‖rₜ‖² + w_H ½‖φ‖², a scalar; +inf where it is not finite."""
+    w = weights(objective, trajectory.x)
+    running = running_costs(objective, trajectory) @ w[:-1]
+    cost = running + w[-1] * 0.5 * jnp.sum(objective.terminal(trajectory.x[-1]) ** 2)
+    return jnp.where(jnp.isfinite(cost), cost, jnp.inf)

@@ -1,0 +1,62 @@
+"""The terminal value: a learned residual, so that its curvature is positive semi-definite.
+
+The cost to go from x is modelled as `½‖φ(x)‖²`. Costs are sums of squares, so nothing is lost by
+that; and the Gauss-Newton curvature `∂φᵀ∂φ` is positive semi-definite by construction, where the
+Hessian of a freely shaped value is not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from trainer.learning.trajectory import Objective, Trajectory, running_costs
+from trainer.policy.features import FeatureSpec
+from trainer.policy.network import MLP, forward
+
+
+@dataclass(frozen=True)
+class ValueSpec:
+    """Shape of φ: hidden layers, `outputs` residuals, and `scale`, a typical cost to go."""
+
+    features: FeatureSpec
+    hidden: tuple[int, ...]
+    outputs: int
+    scale: float
+
+    def network(self) -> MLP:
+        """Return the network of φ before scaling."""
+        return MLP(self.hidden, self.outputs)
+
+    def init(self, key: jax.Array) -> Any:
+        """Draw parameters."""
+        return self.network().init(key, jnp.zeros(self.features.size))
+
+    def residual(self, parameters: Any, x: jax.Array) -> jax.Array:
+        """Return φ[..., l] of x[..., n]."""
+        output = forward(self.network(), parameters, self.features(x))
+        return jnp.sqrt(2.0 * self.scale / self.outputs) * output
+
+    def cost_to_go(self, parameters: Any, x: jax.Array) -> jax.Array:
+        """Return ½‖φ‖² [...] of x[..., n]."""
+        return 0.5 * jnp.sum(self.residual(parameters, x) ** 2, axis=-1)
+
+
+def td_lambda(objective: Objective, trajectory: Trajectory, blend: float) -> jax.Array:
+    """Return TD(λ) estimates of the cost to go [H] at the first H states (Sutton, 1988).
+
+    `G_t = c_t + γ ((1 − λ) V(x_{t+1}) + λ G_{t+1})` with `G_H = V(x_H)`; after a terminated state
+    nothing is bootstrapped and nothing costs.
+    """
+    values = 0.5 * jnp.sum(jax.vmap(objective.terminal)(trajectory.x) ** 2, axis=-1)
+    alive = jnp.cumsum(jax.vmap(objective.terminated)(trajectory.x)) == 0
+
+    def back(ahead: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        cost, value_next, alive_now, alive_next = step
+        bootstrap = alive_next * ((1.0 - blend) * value_next + blend * ahead)
+        target = alive_now * (cost + objective.discount * bootstrap)
+        return target, target
+
+    steps = (running_costs(objective, trajectory), values[1:], alive[:-1], alive[1:])
+    return jax.lax.scan(back, values[-1], steps, reverse=True)[1]

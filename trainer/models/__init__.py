@@ -1,0 +1,1 @@
+"""Simulators as differentiable models, and the forces that real joints add."""

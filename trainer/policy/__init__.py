@@ -1,0 +1,1 @@
+"""The policy: features of a state, and a network over them. A controller needs no more than this."""

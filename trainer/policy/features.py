@@ -1,0 +1,46 @@
+"""Features of a state: declarative data, so that any process can rebuild a policy without the task.
+
+Notation
+    x   state (q, qd)                          [n]   SI units
+    z   features                               [f]   about one in size
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Map x[n] to z[f]: `x / scale`, but an angle becomes `(sin, cos)`.
+
+    Attributes:
+        state_size: n.
+        angles: indices of x that are angles [rad].
+        scale: n divisors, one per component of x, > 0; an angle's is not used.
+    """
+
+    state_size: int
+    angles: tuple[int, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != self.state_size or min(self.scale) <= 0:
+            raise ValueError(
+                f"scale must hold {self.state_size} numbers > 0, one per state; got {self.scale}"
+            )
+        if not set(self.angles) <= set(range(self.state_size)):
+            raise ValueError(f"angles must be indices in 0 … {self.state_size - 1}; got {self.angles}")
+
+    @property
+    def size(self) -> int:
+        """Number of features, f."""
+        return self.state_size + len(self.angles)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return z[..., f] of x[..., n]."""
+        straight = [i for i in range(self.state_size) if i not in self.angles]
+        angles = x[..., list(self.angles)]
+        linear = x[..., straight] / jnp.asarray([self.scale[i] for i in straight])
+        return jnp.concatenate([linear, jnp.sin(angles), jnp.cos(angles)], axis=-1)

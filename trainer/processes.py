@@ -1,0 +1,97 @@
+"""Start the other programs as processes, read what they announce, and end them."""
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+END_S = 3.0
+ANNOUNCEMENT = "listens on"
+
+
+class ProcessFailed(RuntimeError):
+    """A program ended or fell silent; the message names it and its log."""
+
+
+class Program:
+    """One program of HDS, `python -m MODULE ARGUMENTS`, with its log in a file.
+
+    Standard output is read line by line; standard error goes to the log.
+    """
+
+    def __init__(self, module: str, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+        self.name = module
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._file = log.open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._file,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def line(self, timeout: float) -> str:
+        """Return the next line of standard output.
+
+        Raises:
+            ProcessFailed: the program ended, or says nothing for `timeout` seconds.
+        """
+        try:
+            line = self._lines.get(timeout=timeout)
+        except queue.Empty:
+            raise ProcessFailed(f"{self.name} says nothing for {timeout:g} s; see {self._log}") from None
+        if line is None:
+            status = self.process.wait()
+            self._file.flush()
+            last = (self._log.read_text().strip().splitlines() or ["no message"])[-1]
+            raise ProcessFailed(f"{self.name} ended with status {status}: {last} (log: {self._log})")
+        return line
+
+    def address(self, timeout: float) -> str:
+        """Return the host:port that a server announces."""
+        while ANNOUNCEMENT not in (line := self.line(timeout)):
+            pass
+        return line.rsplit(" ", 1)[-1]
+
+    def events(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """Yield JSON events as they come."""
+        while True:
+            yield json.loads(self.line(timeout))
+
+    def tell(self, line: str) -> None:
+        """Write a line to the program's standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def end(self) -> None:
+        """Ask the program to end, and make it if it does not."""
+        with contextlib.suppress(OSError):
+            self.process.terminate()
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._file.close()
+
+    def _read(self) -> None:
+        stream: IO[str] | None = self.process.stdout
+        assert stream is not None
+        with self._log.with_suffix(".out").open("w") as copy:
+            for line in stream:
+                copy.write(line)
+                copy.flush()
+                self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)

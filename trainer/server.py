@@ -1,0 +1,118 @@
+"""The trainer's process: store, registry and jobs behind one gRPC server."""
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+
+import grpc
+
+from protos.hds import v1
+from trainer.jobs.manager import JobManager, remove_half_written
+from trainer.jobs.request import JobRequest, Published
+from trainer.services.experience import ExperienceService
+from trainer.services.registry import RegistryService
+from trainer.services.training import TrainingService
+from trainer.store.experience import ExperienceStore
+from trainer.store.jobs import JobStore
+from trainer.store.registry import PolicyEntry, Registry
+from trainer.store.schema import open_database, sqlite_url
+
+GRACE_S = 0.5
+SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients keep idle streams alive
+)
+SERVED_LABEL = "stable"
+
+
+class Trainer:
+    """Everything that the trainer's services share. Made inside the event loop."""
+
+    def __init__(self, state_dir: Path, database: str) -> None:
+        """Open the state.
+
+        Raises:
+            OSError: the state directory or the database cannot be written.
+        """
+        self.checkpoints = state_dir / "checkpoints"
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"the state directory {state_dir} cannot be written ({error.strerror}); "
+                "give a writable --state-dir"
+            ) from error
+        remove_half_written(self.checkpoints)
+        self._url = database or sqlite_url(state_dir / "hds.sqlite")
+        engine = open_database(self._url)
+        self.experience = ExperienceStore(engine)
+        self.registry = Registry(engine)
+        self.registry_service = RegistryService(self.registry, self.checkpoints)
+        self.jobs = JobManager(JobStore(engine), self.request_of, self.publish)
+
+    def request_of(self, job: v1.Job) -> JobRequest:
+        """Return what the worker needs for `job`; a refit starts from the served or the newest policy."""
+        refit = job.kind == v1.JOB_KIND_REFIT
+        return JobRequest(
+            refit=refit,
+            task=job.options.task,
+            seed=job.options.seed,
+            epochs=job.options.epochs,
+            dynamics_model=job.dynamics_model,
+            learned_fraction=job.learned_fraction if refit else None,
+            parent=self._parent(job.options.task) if refit else "",
+            database=self._url,
+            checkpoints=self.checkpoints,
+        )
+
+    async def publish(self, job: v1.Job, published: Published) -> None:
+        """Register what a job published, and move its label."""
+        entry = PolicyEntry(
+            published.version,
+            job.options.task,
+            published.parent,
+            published.real_seconds,
+            published.metrics,
+        )
+        await asyncio.to_thread(self.registry.publish, entry)
+        await self.registry_service.move_label(job.options.label, published.version)
+
+    def _parent(self, task: str) -> str:
+        entries = [entry for entry in self.registry.policies() if entry.task == task]
+        served = [entry for entry in entries if SERVED_LABEL in entry.labels]
+        return (served or entries)[-1].version if entries else ""
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the services."""
+        v1.add_ExperienceServiceServicer_to_server(ExperienceService(self.experience), server)
+        v1.add_RegistryServiceServicer_to_server(self.registry_service, server)
+        v1.add_TrainingServiceServicer_to_server(TrainingService(self.jobs, self.experience), server)
+
+
+async def serve(host: str, port: int, state_dir: Path, database: str) -> None:
+    """Serve until SIGINT or SIGTERM; print the address once the port is bound.
+
+    Raises:
+        OSError: the port is taken, or the state cannot be written.
+    """
+    trainer = Trainer(state_dir, database)
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    trainer.add_to(server)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {host}:{port}: the port is in use or not allowed") from error
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await server.start()
+    print(f"hds-trainer listens on {host}:{bound}", flush=True)
+    working = asyncio.create_task(trainer.jobs.run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    await server.stop(GRACE_S)
+    working.cancel()
+    trainer.jobs.close()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working

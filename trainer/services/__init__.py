@@ -1,0 +1,1 @@
+"""The trainer's side of the wire: each servicer method decodes, calls and encodes."""

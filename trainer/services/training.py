@@ -1,0 +1,91 @@
+"""TrainingService: start, watch and cancel jobs."""
+
+from collections.abc import AsyncIterator
+
+import grpc
+
+from protos.hds import v1
+from trainer.dynamics.ladder import rung
+from trainer.jobs.manager import JobManager, UnknownJob
+from trainer.jobs.recipe import LEARNED_FRACTION, NoData
+from trainer.store.experience import COLLECT, ExperienceStore
+from trainer.store.registry import check_label
+from trainer.tasks import load_task
+
+DEFAULT_LABEL = "candidate"
+
+
+class TrainingService(v1.TrainingServiceServicer):
+    """Jobs behind gRPC. What can be found wrong at once is refused at once."""
+
+    def __init__(self, jobs: JobManager, experience: ExperienceStore) -> None:
+        self._jobs = jobs
+        self._experience = experience
+
+    async def StartTraining(
+        self, request: v1.StartTrainingRequest, context: grpc.aio.ServicerContext
+    ) -> v1.StartTrainingResponse:
+        """Queue a training in the simulator."""
+        job = v1.Job(kind=v1.JOB_KIND_TRAINING, options=request.options)
+        await self._check(job, context)
+        return v1.StartTrainingResponse(job=await self._jobs.start(job))
+
+    async def StartRefit(
+        self, request: v1.StartRefitRequest, context: grpc.aio.ServicerContext
+    ) -> v1.StartRefitResponse:
+        """Queue a fit to the recorded data and a training with it."""
+        given = request.HasField("learned_fraction")
+        job = v1.Job(
+            kind=v1.JOB_KIND_REFIT,
+            options=request.options,
+            dynamics_model=request.dynamics_model,
+            learned_fraction=request.learned_fraction if given else LEARNED_FRACTION,
+        )
+        await self._check(job, context)
+        return v1.StartRefitResponse(job=await self._jobs.start(job))
+
+    async def GetJob(self, request: v1.GetJobRequest, context: grpc.aio.ServicerContext) -> v1.GetJobResponse:
+        """Return one job."""
+        try:
+            return v1.GetJobResponse(job=self._jobs.get(request.id))
+        except UnknownJob as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+
+    async def ListJobs(
+        self, request: v1.ListJobsRequest, context: grpc.aio.ServicerContext
+    ) -> v1.ListJobsResponse:
+        """Return every job."""
+        del request, context
+        return v1.ListJobsResponse(jobs=self._jobs.list())
+
+    async def CancelJob(
+        self, request: v1.CancelJobRequest, context: grpc.aio.ServicerContext
+    ) -> v1.CancelJobResponse:
+        """End one job."""
+        try:
+            return v1.CancelJobResponse(job=await self._jobs.cancel(request.id))
+        except UnknownJob as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+
+    async def WatchJob(
+        self, request: v1.WatchJobRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[v1.WatchJobResponse]:
+        """Follow one job to its end."""
+        try:
+            async for job in self._jobs.watch(request.id):
+                yield v1.WatchJobResponse(job=job)
+        except UnknownJob as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+
+    async def _check(self, job: v1.Job, context: grpc.aio.ServicerContext) -> None:
+        job.options.label = job.options.label or DEFAULT_LABEL
+        try:
+            check_label(job.options.label)
+            load_task(job.options.task)
+            job.dynamics_model = rung(job.dynamics_model).name
+            if not 0.0 <= job.learned_fraction <= 1.0:
+                raise ValueError(f"learned_fraction must be in [0, 1]; got {job.learned_fraction:g}")
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        if job.kind == v1.JOB_KIND_REFIT and not self._experience.has_data(COLLECT, job.options.task):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(NoData(job.options.task)))

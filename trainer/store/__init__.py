@@ -1,0 +1,1 @@
+"""What the trainer keeps: transitions, policies, labels and jobs, in one SQL database."""

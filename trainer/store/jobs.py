@@ -1,0 +1,26 @@
+"""The jobs that were ever started, as the wire's messages, so that they outlive the service."""
+
+import time
+
+import sqlalchemy as sa
+
+from trainer.store.schema import JOBS
+
+
+class JobStore:
+    """Serialised jobs by id."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def save(self, job_id: str, job: bytes) -> None:
+        """Insert or replace a job."""
+        with self._engine.begin() as connection:
+            changed = connection.execute(JOBS.update().where(JOBS.c.id == job_id).values(job=job))
+            if changed.rowcount == 0:
+                connection.execute(JOBS.insert().values(id=job_id, job=job, created_ns=time.time_ns()))
+
+    def all(self) -> list[bytes]:
+        """Return every job, oldest first."""
+        with self._engine.connect() as connection:
+            return list(connection.execute(sa.select(JOBS.c.job).order_by(JOBS.c.created_ns)).scalars())

@@ -1,0 +1,40 @@
+"""What is to be done: names and limits, cost, start states, termination and success."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+
+from trainer.models.brax_model import BraxModel, Force
+from trainer.policy.features import FeatureSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A control task on a plant with state x[n] and action u[m] in [-1, 1].
+
+    Attributes:
+        name: as in `--task`.
+        state_names: n names with units, in the plant's order.
+        action_names: m names.
+        control_dt: control step [s].
+        episode_steps: control steps after which the clock truncates an episode.
+        features: what networks see of a state.
+        residual: `(x[n], u[m]) -> r[k]`; a control step costs ½‖r‖².
+        terminated: `(x[n]) -> bool`, whether the plant has left its safe set.
+        reset: `(key) -> x[n]`, draws a start state.
+        success: `(x[T + 1, n]) -> bool`, of the states of one episode.
+        model: `(force, substeps) -> BraxModel`, the simulator plus a force on its joints.
+    """
+
+    name: str
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    control_dt: float
+    episode_steps: int
+    features: FeatureSpec
+    residual: Callable[[jax.Array, jax.Array], jax.Array]
+    terminated: Callable[[jax.Array], jax.Array]
+    reset: Callable[[jax.Array], jax.Array]
+    success: Callable[[jax.Array], jax.Array]
+    model: Callable[[Force, int], BraxModel]
