@@ -1,11 +1,19 @@
 """Where XLA keeps what it compiled, so that the next process starts warm."""
 
 import os
+import sys
 from pathlib import Path
+
+DIRECTORY, LEAST_SECONDS = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
 
 
 def enable() -> None:
-    """Point JAX to a cache on disk, unless the environment says otherwise; call before importing JAX."""
+    """Point JAX, in this process and its children, to a cache on disk; the environment has the last word."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(root / "hds" / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    for name, value in ((DIRECTORY, str(root / "hds" / "jax")), (LEAST_SECONDS, "0.3")):
+        os.environ.setdefault(name.upper(), value)
+    if "jax" in sys.modules:  # it has read the environment already
+        import jax
+
+        jax.config.update(DIRECTORY, os.environ[DIRECTORY.upper()])
+        jax.config.update(LEAST_SECONDS, float(os.environ[LEAST_SECONDS.upper()]))

@@ -53,6 +53,8 @@ class Demo:
     """What to learn."""
     plant: str = "brax-friction"
     """The plant, as 'hds-real-env plants' lists it."""
+    epochs: int = 0
+    """Epochs of every training; 0 is the default of the trainer, less only shows the mechanics."""
     dynamics_model: str = ""
     """'friction' or 'friction-residual'; empty is the default of the trainer."""
     learned_fraction: float | None = None
@@ -130,7 +132,9 @@ class Loop:
     def train(self, round_number: int) -> v1.Job:
         """Train or refit, wait for the policy, and wait until it is served."""
         settings = self._settings
-        options = v1.TrainingOptions(task=settings.task, seed=settings.seed, label=LABEL)
+        options = v1.TrainingOptions(
+            task=settings.task, seed=settings.seed, epochs=settings.epochs, label=LABEL
+        )
         if round_number == 0:
             job = self.trainer.start_training(options)
         else:

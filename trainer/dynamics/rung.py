@@ -11,8 +11,8 @@ from trainer.tasks.task import Task
 
 WINDOW_STEPS = 10
 """Control steps over which the dynamics are fitted and judged."""
-SUBSTEPS = 2
-"""Runge-Kutta steps per control step: smoothed friction is stiff."""
+SUBSTEPS = 1
+"""Runge-Kutta steps per control step."""
 
 
 class Fit(NamedTuple):

@@ -36,8 +36,8 @@ VALUE_SCALE = 10.0
 DAMPING = 0.1
 STEP_SIZES = (1.0, 0.5, 0.2, 0.05)
 EVALUATION_EPISODES = 256
-EPOCHS = 80
-REFIT_EPOCHS = 60
+EPOCHS = 100
+REFIT_EPOCHS = 80
 LEARNED_FRACTION = 1.0
 
 
@@ -89,7 +89,7 @@ def run(request: JobRequest, report: Report) -> Published:
     fraction = _fraction(request, fit)
     started = time.monotonic()
     config = HDSConfig(epochs=request.epochs or (REFIT_EPOCHS if request.refit else EPOCHS))
-    best = _train(parts, fit, fraction, config, key_train, _warm_start(parts, request), report, metrics)
+    best = train_policy(parts, fit, fraction, config, key_train, _warm_start(parts, request), report, metrics)
     metrics["train_seconds"] = time.monotonic() - started
     metrics["simulation_success"], metrics["simulation_cost"] = _in_simulation(parts, best)
     report(Progress("publishing", 1.0, metrics))
@@ -149,7 +149,7 @@ def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
     return fresh._replace(**{name: jax.tree.map(jnp.asarray, kept[name]) for name in kept})
 
 
-def _train(
+def train_policy(
     parts: Learner,
     fit: Fit | None,
     fraction: float,
@@ -159,6 +159,7 @@ def _train(
     report: Report,
     metrics: dict[str, float],
 ) -> Best:
+    """Train in the mixture of simulator and `fit`; judge in the fit alone, where there is one."""
     nothing = parts.rung.nothing(parts.task)
     members = stacked(nothing) if fit is None else fit.members
     theta = mixture(nothing, members, fraction, parts.config.batch)

@@ -8,7 +8,8 @@ Notation
     d     Coulomb (dry) friction, ≥ 0          [d]   N or N·m
     s     extra force at break-away, ≥ 0       [d]   N or N·m
     v_s   Stribeck velocity, > 0               [d]   m/s or rad/s
-    w     width over which tanh smooths the sign of v; a steep one starves gradients
+    w     width over which tanh smooths the sign of v, 0.1: a steeper one starves gradients and is
+          too stiff for one Runge-Kutta step of 0.04 s (F' dt / M must stay below 2.8)
 """
 
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-SMOOTHING = 0.05
+SMOOTHING = 0.1
 
 
 class Friction(NamedTuple):

@@ -1,0 +1,73 @@
+"""The programs of HDS as processes, for tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+
+from trainer.processes import Program
+
+START_S = 60.0
+
+
+class Programs:
+    """Programs below one directory; `close` ends them all."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._started: list[Program] = []
+
+    def start(self, module: str, *arguments: str) -> Program:
+        """Start `python -m module arguments`."""
+        log = self.root / "logs" / f"{module}-{len(self._started)}.log"
+        program = Program(module, list(arguments), log, dict(os.environ))
+        self._started.append(program)
+        return program
+
+    def trainer(self, port: str = "0") -> tuple[Program, str]:
+        """Start a trainer; return it and its address."""
+        program = self.start("trainer", "serve", "--port", port, "--state-dir", str(self.root / "trainer"))
+        return program, program.address(START_S)
+
+    def controller(self, trainer: str, label: str = "stable") -> tuple[Program, str]:
+        """Start a controller; return it and its address."""
+        state = str(self.root / "controller")
+        program = self.start(
+            "controller", "serve", "--port", "0", "--trainer", trainer, "--label", label, "--state-dir", state
+        )
+        return program, program.address(START_S)
+
+    def close(self) -> None:
+        """End everything."""
+        for program in reversed(self._started):
+            program.end()
+
+
+def run(module: str, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess:
+    """Run a program to its end."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def kill(program: Program) -> None:
+    """End a program as a power cut would."""
+    program.process.send_signal(signal.SIGKILL)
+    program.process.wait()
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ready(address: str) -> grpc.Channel:
+    """Return a channel to a server that answers."""
+    channel = grpc.insecure_channel(address)
+    grpc.channel_ready_future(channel).result(timeout=START_S)
+    return channel

@@ -1,0 +1,66 @@
+"""Untrained but complete policies, as a job would publish them."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from protos.hds import v1
+from trainer.checkpoint.export import export
+from trainer.checkpoint.metadata import PolicyMetadata
+from trainer.jobs.request import Published
+from trainer.policy.network import PolicySpec
+from trainer.server import Trainer
+from trainer.tasks import load_task
+
+TASK = load_task("cartpole_swingup")
+SPEC = PolicySpec(TASK.features, (64, 64), 1)
+
+
+def parameters(seed: int) -> Any:
+    """Return the network of a policy whose actions are not all near zero."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf) * 3.0, SPEC.init(jax.random.key(seed)))
+
+
+def metadata(state_names: tuple[str, ...] = TASK.state_names) -> PolicyMetadata:
+    """Return metadata as of a policy trained in the simulator."""
+    return PolicyMetadata(
+        task=TASK.name,
+        state_names=state_names,
+        action_names=TASK.action_names,
+        control_dt_s=TASK.control_dt,
+        policy=SPEC,
+        parent="",
+        real_seconds=0.0,
+        watermarks={},
+        metrics={"simulation_success": 0.5},
+        configuration={"seed": 0},
+    )
+
+
+def export_policy(root: Path, tree: Any, described: PolicyMetadata) -> str:
+    """Write a checkpoint below `root` and return its version."""
+    return export(root, tree, described, {"p": jnp.zeros(3)}, {"value": tree})
+
+
+def publish_policy(
+    state_dir: Path,
+    seed: int = 0,
+    label: str = "stable",
+    tree: Any = None,
+    state_names: tuple[str, ...] = TASK.state_names,
+) -> str:
+    """Export a policy into the state of a trainer that does not run, and label it."""
+
+    async def publish() -> str:
+        trainer = Trainer(state_dir, "")
+        chosen = parameters(seed) if tree is None else tree
+        version = export_policy(trainer.checkpoints, chosen, metadata(state_names))
+        job = v1.Job(options=v1.TrainingOptions(task=TASK.name, label=label))
+        await trainer.publish(job, Published(version, "", 0.0, {"simulation_success": 0.5}))
+        return version
+
+    return asyncio.run(publish())

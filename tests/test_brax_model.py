@@ -1,0 +1,64 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trainer.learning.trajectory import rollout
+from trainer.models.brax_model import BraxModel, load_system, no_force
+from trainer.models.friction import Friction, friction_force
+from trainer.tasks import load_task
+
+TASK = load_task("cartpole_swingup")
+FREE = TASK.model(no_force, 1)
+FRICTION = Friction(*(jnp.array(v) for v in ([8.0, 0.3], [15.0, 0.3], [9.0, 0.2], [0.1, 0.1])))
+DAMPED = TASK.model(lambda theta, q, qd, u: friction_force(theta, qd), 1)
+STATES = [[0.0, np.pi + 0.6, 0.0, 0.0], [0.3, 1.0, -0.5, 2.0], [-1.0, -2.5, 1.5, -4.0]]
+
+
+@pytest.mark.parametrize("pole", [np.pi + 0.6, 0.5], ids=["hanging + 0.6 rad", "0.5 rad off upright"])
+def test_energy_drifts_less_than_one_percent_in_1000_steps(pole: float) -> None:
+    start = jnp.array([0.0, pole, 0.0, 0.0])
+    states = jax.jit(lambda x: rollout(FREE, None, lambda t, x: jnp.zeros(1), x, 1000).x)(start)
+    energy = jax.jit(jax.vmap(FREE.energy))(states)
+    hanging = FREE.energy(jnp.array([0.0, jnp.pi, 0.0, 0.0]))
+    assert float(jnp.max(jnp.abs(energy - energy[0]))) < 0.01 * float(energy[0] - hanging)
+
+
+@pytest.mark.parametrize("x", STATES)
+@pytest.mark.parametrize(("model", "theta"), [(FREE, None), (DAMPED, FRICTION)], ids=["free", "friction"])
+def test_jacobians_of_one_step_equal_central_differences(x: list, model: BraxModel, theta: object) -> None:
+    point = jnp.array([*x, 0.4])
+    step = jax.jit(lambda z: model(theta, z[:4], z[4:]))
+    jacobian = jax.jacfwd(step)(point)
+    h = 1e-2
+    offsets = h * jnp.eye(5)
+    numeric = jnp.stack([(step(point + d) - step(point - d)) / (2 * h) for d in offsets], axis=1)
+    np.testing.assert_allclose(jacobian, numeric, atol=5e-3, rtol=5e-3)
+
+
+def test_the_gradient_of_a_rollout_equals_central_differences() -> None:
+    start = jnp.array([0.1, 2.5, 0.2, -0.5])
+
+    @jax.jit
+    def final_height(u: jax.Array) -> jax.Array:
+        return jnp.cos(rollout(DAMPED, FRICTION, lambda t, x: u[t], start, 10).x[-1, 1])
+
+    u = 0.5 * jnp.sin(jnp.arange(10.0))[:, None]
+    gradient = jax.jacfwd(final_height)(u)
+    h = 2e-2
+    for t in range(10):
+        numeric = (final_height(u.at[t].add(h)) - final_height(u.at[t].add(-h))) / (2 * h)
+        np.testing.assert_allclose(gradient[t, 0], numeric, atol=2e-3, rtol=2e-2)
+
+
+def test_friction_only_takes_energy_away() -> None:
+    start = jnp.array([0.0, 1.0, 1.0, 3.0])
+    states = rollout(DAMPED, FRICTION, lambda t, x: jnp.zeros(1), start, 100).x
+    energy = np.asarray(jax.vmap(DAMPED.energy)(states))
+    assert np.all(np.diff(energy) <= 1e-3 * abs(energy[0]))
+
+
+def test_free_joints_are_refused_by_name() -> None:
+    xml = '<mujoco><worldbody><body><freejoint/><geom size="0.1"/></body></worldbody></mujoco>'
+    with pytest.raises(ValueError, match="slide and hinge joints only; link types are \\['f'\\]"):
+        BraxModel(load_system(xml), 0.04)

@@ -1,0 +1,108 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trainer.learning.direction import gauss_newton, gradient
+from trainer.learning.evaluation import evaluate
+from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
+from trainer.learning.pods import PODS, PODSConfig
+from trainer.learning.search import annealing, line_search
+from trainer.learning.value import ValueSpec
+from trainer.policy.features import FeatureSpec
+from trainer.policy.network import PolicySpec
+from trainer.tasks.task import Task
+
+DT = 0.1
+FEATURES = FeatureSpec(2, (), (1.0, 1.0))
+
+
+def push(theta: jax.Array, x: jax.Array, u: jax.Array) -> jax.Array:
+    """Return the next state of a unit mass; theta is its viscous friction."""
+    return jnp.stack([x[0] + DT * x[1], x[1] + DT * (2.0 * u[0] - theta * x[1])])
+
+
+def no_model(force: object, substeps: int) -> None:
+    raise NotImplementedError
+
+
+TASK = Task(
+    name="park",
+    state_names=("place [m]", "velocity [m/s]"),
+    action_names=("push [2 N]",),
+    control_dt=DT,
+    episode_steps=60,
+    features=FEATURES,
+    residual=lambda x, u: jnp.stack([x[0], 0.3 * x[1], 0.1 * u[0]]),
+    terminated=lambda x: jnp.abs(x[0]) > 4.0,
+    reset=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
+    success=lambda x: jnp.all(jnp.abs(x[-10:, 0]) < 0.1),
+    model=no_model,  # pyright: ignore[reportArgumentType]
+)
+SPEC = PolicySpec(FEATURES, (32, 32), 1)
+CONFIG = PODSConfig(batch=32, horizon=8, regression_steps=60, minibatch=128)
+VALUE = ValueSpec(FEATURES, (32, 32), 4, scale=5.0)
+
+
+def learner(find_direction: object, search: object) -> Algorithm:
+    parts = PODS(TASK, push, SPEC, VALUE, find_direction, search, CONFIG)  # pyright: ignore[reportArgumentType]
+    return Algorithm(parts.init, jax.jit(parts.step))
+
+
+@pytest.mark.parametrize(
+    ("find_direction", "search", "epochs"),
+    [
+        (gauss_newton(0.1), annealing((1.0, 0.3)), 30),
+        (gauss_newton(0.1), line_search((1.0, 0.3)), 30),
+        (gradient, line_search((10.0, 3.0, 1.0, 0.1)), 40),
+    ],
+    ids=["HDS: Gauss-Newton, annealing", "PODS: Gauss-Newton, line search", "PODS: first order"],
+)
+def test_each_variant_learns_to_park_the_mass(find_direction: object, search: object, epochs: int) -> None:
+    friction = jnp.full((), 0.1)
+    theta = mixture(friction, friction[None], 0.0, CONFIG.batch)
+    judged_in = mixture(friction, friction[None], 0.0, 128)
+    judge = jax.jit(evaluate(TASK, push, SPEC))
+    algorithm = learner(find_direction, search)
+    untrained = algorithm.init(jax.random.key(0)).policy
+    assert float(jnp.mean(judge(untrained, judged_in, jax.random.key(9)).success)) < 0.3
+    *_, last = train(algorithm, judge, theta, judged_in, HDSConfig(epochs=epochs), jax.random.key(0))
+    assert last.best is not None
+    assert float(jnp.mean(judge(last.best.policy, judged_in, jax.random.key(9)).success)) > 0.9
+
+
+def test_training_is_deterministic() -> None:
+    theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
+    algorithm = learner(gauss_newton(0.1), annealing((1.0,)))
+    start = algorithm.init(jax.random.key(3))
+    runs = [algorithm.step(start, theta, schedule(HDSConfig(), 0), jax.random.key(4))[0] for _ in range(2)]
+    jax.tree.map(np.testing.assert_array_equal, *(run.policy for run in runs))
+
+
+def test_mixture_takes_the_fraction_from_the_members_in_turn_and_the_rest_from_the_simulator() -> None:
+    theta = mixture(jnp.asarray(-1.0), jnp.array([1.0, 2.0]), 0.75, 8)
+    np.testing.assert_array_equal(theta, [1, 2, 1, 2, 1, 2, -1, -1])
+
+
+def test_noise_and_temperature_fall_with_every_epoch_to_nearly_nothing() -> None:
+    config = HDSConfig(epochs=10)
+    told = [schedule(config, epoch) for epoch in range(10)]
+    for name in ("noise", "temperature", "learning_rate"):
+        values = [float(getattr(at, name)) for at in told]
+        assert values[0] == pytest.approx(getattr(config, name))
+        assert all(late < early for early, late in itertools.pairwise(values))
+    assert float(told[-1].temperature) <= 0.01 * config.temperature * 1.001
+
+
+def test_an_episode_that_terminated_starts_anew_and_one_in_its_middle_goes_on() -> None:
+    algorithm = learner(gauss_newton(0.1), annealing((1.0,)))
+    state = algorithm.init(jax.random.key(0))
+    x = state.x.at[0].set(jnp.array([3.9, 30.0])).at[1].set(jnp.array([0.5, 0.0]))
+    state = state._replace(x=x, t=jnp.zeros_like(state.t))
+    theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
+    after, _ = algorithm.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
+    assert int(after.t[0]) == 0
+    assert abs(float(after.x[0, 0])) <= 1.0
+    assert int(after.t[1]) == CONFIG.horizon

@@ -1,0 +1,121 @@
+"""Directions and searches on a model whose optimum is known: a double integrator."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trainer.learning.direction import Direction, gauss_newton, gradient
+from trainer.learning.search import annealing, line_search
+from trainer.learning.trajectory import Objective, Trajectory, rollout, total_cost
+
+DT, STEPS = 0.1, 12
+A = jnp.array([[1.0, DT], [0.0, 1.0]])
+B = jnp.array([[0.5 * DT**2], [DT]])
+START = jnp.array([0.2, -0.1])
+
+
+def linear(theta: None, x: jax.Array, u: jax.Array) -> jax.Array:
+    return A @ x + B @ u
+
+
+def bent(theta: None, x: jax.Array, u: jax.Array) -> jax.Array:
+    return A @ x + B @ u + 0.05 * jnp.stack([jnp.sin(3 * x[1]), x[0] * x[1]])
+
+
+def never(x: jax.Array) -> jax.Array:
+    return jnp.zeros((), bool)
+
+
+OBJECTIVE = Objective(lambda x, u: jnp.concatenate([x, 0.3 * u]), lambda x: 3.0 * x, never, 0.97)
+NOMINAL = rollout(linear, None, lambda t, x: 0.3 * jnp.sin(t)[None], START, STEPS)
+BENT_NOMINAL = rollout(bent, None, lambda t, x: 0.3 * jnp.sin(t)[None], START, STEPS)
+
+
+def cost_of(u: jax.Array, model=linear, objective: Objective = OBJECTIVE) -> jax.Array:
+    return total_cost(objective, rollout(model, None, lambda t, x: u[t], START, STEPS))
+
+
+def test_first_order_direction_is_minus_the_gradient_of_the_total_cost() -> None:
+    k = gradient(OBJECTIVE, bent, None, BENT_NOMINAL).k
+    h = 1e-2
+    for t in range(STEPS):
+        up, down = (cost_of(BENT_NOMINAL.u.at[t, 0].add(s * h), bent) for s in (1, -1))
+        np.testing.assert_allclose(-k[t, 0], (up - down) / (2 * h), atol=1e-4)
+
+
+def test_first_order_direction_counts_nothing_after_termination() -> None:
+    objective = OBJECTIVE._replace(terminated=lambda x: x[0] < 0.17)
+    trajectory = rollout(bent, None, lambda t, x: jnp.array([-0.5]), START, STEPS)
+    ended = int(jnp.argmax(trajectory.x[:, 0] < 0.17))
+    assert 0 < ended < STEPS
+    k = gradient(objective, bent, None, trajectory).k
+    assert np.all(k[ended:] == 0.0)
+    assert np.any(k[:ended] != 0.0)
+
+
+def test_gauss_newton_reaches_the_optimum_of_a_linear_problem_in_one_step() -> None:
+    direction = gauss_newton(1e-9)(OBJECTIVE, linear, None, NOMINAL)
+    better = line_search((1.0,))(
+        OBJECTIVE, linear, None, NOMINAL, direction, jax.random.key(0), jnp.zeros(())
+    )
+    hessian = jax.hessian(lambda u: cost_of(u[:, None]))(NOMINAL.u[:, 0])
+    slope = jax.grad(lambda u: cost_of(u[:, None]))(NOMINAL.u[:, 0])
+    optimum = NOMINAL.u[:, 0] - jnp.linalg.solve(hessian, slope)
+    assert float(jnp.max(jnp.abs(optimum))) < 1.0, "the optimum is inside the bounds"
+    np.testing.assert_allclose(better.u[:, 0], optimum, atol=2e-4)
+
+
+def test_feedback_gains_equal_the_riccati_solution() -> None:
+    direction = gauss_newton(1e-9)(OBJECTIVE, linear, None, NOMINAL)
+    discount = OBJECTIVE.discount
+    V = 9.0 * np.eye(2)
+    for t in reversed(range(STEPS)):
+        q_uu = 0.09 + discount * B.T @ V @ B
+        K = -np.linalg.solve(q_uu, discount * B.T @ V @ A)
+        np.testing.assert_allclose(direction.K[t], K, rtol=2e-3, atol=1e-4)
+        V = np.eye(2) + discount * A.T @ V @ A + discount * A.T @ V @ B @ K
+
+
+def test_an_action_at_its_bound_neither_moves_beyond_it_nor_feeds_back() -> None:
+    far = jnp.array([30.0, 0.0])
+    nominal = rollout(linear, None, lambda t, x: -jnp.ones(1), far, STEPS)
+    direction = gauss_newton(1e-6)(OBJECTIVE, linear, None, nominal)
+    assert np.all(direction.k[:6] == 0.0)
+    assert np.all(direction.K[:6] == 0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_line_search_and_cold_annealing_never_make_a_trajectory_worse(seed: int) -> None:
+    key = jax.random.key(seed)
+    wild = Direction(5.0 * jax.random.normal(key, (STEPS, 1)), jnp.zeros((STEPS, 1, 2)))
+    before = float(total_cost(OBJECTIVE, BENT_NOMINAL))
+    for search in (line_search((1.0, 0.3)), annealing((1.0, 0.3))):
+        after = search(OBJECTIVE, bent, None, BENT_NOMINAL, wild, key, jnp.zeros(()))
+        assert float(total_cost(OBJECTIVE, after)) <= before
+
+
+def test_annealing_accepts_worse_steps_as_often_as_metropolis_says() -> None:
+    bad = Direction(jnp.full((STEPS, 1), 0.4), jnp.zeros((STEPS, 1, 2)))
+    search = annealing((1.0,))
+    before = total_cost(OBJECTIVE, BENT_NOMINAL)
+    keys = jax.random.split(jax.random.key(1), 4000)
+    rise = float(cost_of(jnp.clip(BENT_NOMINAL.u + 0.4, -1, 1), bent) - before)
+    assert rise > 0
+    temperature = jnp.asarray(2.0 * rise)
+    taken = jax.vmap(
+        lambda key: total_cost(OBJECTIVE, search(OBJECTIVE, bent, None, BENT_NOMINAL, bad, key, temperature))
+    )(keys)
+    share = float(jnp.mean(taken > before + 0.5 * rise))
+    assert share == pytest.approx(np.exp(-0.5), abs=0.03)
+
+
+def test_a_trial_that_is_not_finite_is_never_taken() -> None:
+    def explodes(theta: None, x: jax.Array, u: jax.Array) -> jax.Array:
+        return jnp.where(u[0] > 0.9, jnp.nan, linear(theta, x, u))
+
+    up = Direction(jnp.full((STEPS, 1), 5.0), jnp.zeros((STEPS, 1, 2)))
+    for search in (line_search((1.0,)), annealing((1.0,))):
+        hot = jnp.asarray(1e3)
+        after: Trajectory = search(OBJECTIVE, explodes, None, NOMINAL, up, jax.random.key(0), hot)
+        assert np.all(np.isfinite(after.x))
