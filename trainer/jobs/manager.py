@@ -104,12 +104,12 @@ class JobManager:
         self._kill_worker()
 
     async def _run_one(self, job: v1.Job) -> None:
+        pipe = self._ready_worker()  # before anyone is told that it runs, and may cancel it
         job.state, job.phase = v1.JOB_STATE_RUNNING, "starting"
-        await self._note(job)
         LOG.info("job %s: %s for %s", job.id, v1.JobKind.Name(job.kind), job.options.task)
-        pipe = self._ready_worker()
         try:
             pipe.send(self._request_of(job))
+            await self._note(job)
             while isinstance(message := await asyncio.to_thread(pipe.recv), Progress):
                 job.phase, job.progress = message.phase, message.share
                 job.metrics.update(message.metrics)

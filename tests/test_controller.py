@@ -1,0 +1,182 @@
+"""The controller as a process, following a real trainer."""
+
+import itertools
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from protos.hds import v1
+from tests.programs import Programs, free_port, ready
+from tests.published import SPEC, TASK, parameters
+from trainer.client import TrainerClient
+
+WAIT_S = 30.0
+PLANT = v1.PlantSpec(
+    name="test", state_names=TASK.state_names, action_names=TASK.action_names, control_dt_s=TASK.control_dt
+)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds; fail after 30 s."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+
+
+class Stream:
+    """One Control stream, driven step by step."""
+
+    def __init__(self, stub: v1.PolicyServiceStub, plant: v1.PlantSpec = PLANT) -> None:
+        self._requests: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
+        self._responses = stub.Control(iter(self._requests.get, None))
+        self.greeting = self.send(v1.ControlRequest(hello=v1.Hello(plant=plant)))
+
+    def send(self, request: v1.ControlRequest) -> v1.ControlResponse:
+        self._requests.put(request)
+        return next(self._responses)
+
+    def observe(self, sequence: int, x: np.ndarray) -> v1.ControlResponse:
+        return self.send(v1.ControlRequest(observation=v1.Observation(sequence=sequence, x=x)))
+
+    def close(self) -> None:
+        self._requests.put(None)
+
+
+def served(stub: v1.PolicyServiceStub, version: str) -> bool:
+    return stub.Describe(v1.DescribeRequest()).policy.version == version
+
+
+def move(trainer: str, version: str) -> None:
+    client = TrainerClient(trainer)
+    client.call(client.registry.SetLabel, v1.SetLabelRequest(label="stable", version=version))
+
+
+@pytest.fixture
+def two_versions(programs: Programs, publish: Callable[..., str]) -> tuple:
+    """A trainer with versions (a, b), and a controller that serves a."""
+    b, a = publish(seed=2), publish(seed=1)
+    _, trainer = programs.trainer()
+    _, address = programs.controller(trainer)
+    stub = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: served(stub, a))
+    return stub, trainer, a, b
+
+
+def test_served_actions_are_the_trained_policys_bit_for_bit(two_versions: tuple) -> None:
+    stub, _, a, _ = two_versions
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    apply = jax.jit(SPEC.apply)
+    batch = stub.Act(
+        v1.ActRequest(observations=[v1.Observation(sequence=i, x=row) for i, row in enumerate(x)])
+    )
+    np.testing.assert_array_equal([action.u for action in batch.actions], apply(parameters(1), x))
+    assert [action.sequence for action in batch.actions] == list(range(8))
+    stream = Stream(stub)
+    assert stream.greeting.welcome.policy.version == a
+    for i, row in enumerate(x):
+        action = stream.observe(i, row).action
+        np.testing.assert_array_equal(action.u, apply(parameters(1), row[None])[0])
+        assert (action.sequence, action.policy_version) == (i, a)
+    stream.close()
+
+
+def test_a_bad_observation_is_answered_in_band_and_the_stream_goes_on(two_versions: tuple) -> None:
+    stream = Stream(two_versions[0])
+    error = stream.observe(1, np.array([0.0, np.nan, 0.0, 0.0])).error
+    assert error.code == v1.ERROR_CODE_BAD_OBSERVATION
+    assert error.sequence == 1
+    assert "pole [rad] is nan" in error.message
+    assert "5 numbers; the policy needs 4" in stream.observe(2, np.zeros(5)).error.message
+    assert stream.observe(3, np.zeros(4)).action.sequence == 3
+    second_hello = stream.send(v1.ControlRequest(hello=v1.Hello(plant=PLANT)))
+    assert second_hello.error.code == v1.ERROR_CODE_OUT_OF_ORDER
+    assert stream.observe(4, np.zeros(4)).action.sequence == 4
+    stream.close()
+
+
+def test_a_plant_that_does_not_fit_is_told_what_would(two_versions: tuple) -> None:
+    other = v1.PlantSpec(name="arm", state_names=["a"], action_names=["b"], control_dt_s=0.04)
+    stream = Stream(two_versions[0], other)
+    assert stream.greeting.error.code == v1.ERROR_CODE_SPEC_MISMATCH
+    assert "its states are ('a',), the policy's ('cart [m]'" in stream.greeting.error.message
+    assert stream.observe(0, np.zeros(4)).error.code == v1.ERROR_CODE_OUT_OF_ORDER
+    stream.close()
+
+
+def test_a_policy_is_swapped_between_two_ticks_of_a_live_stream(two_versions: tuple) -> None:
+    stub, trainer, a, b = two_versions
+    stream, x = Stream(stub), np.array([0.1, 2.0, 0.3, -1.0], np.float32)
+    expected = {v: jax.jit(SPEC.apply)(parameters(s), x[None])[0] for v, s in ((a, 1), (b, 2))}
+    versions = []
+    for tick in range(100_000):
+        action = stream.observe(tick, x).action
+        assert action.sequence == tick
+        np.testing.assert_array_equal(action.u, expected[action.policy_version])
+        versions.append(action.policy_version)
+        if tick == 20:
+            move(trainer, b)
+        if versions[-20:] == [b] * 20:
+            break
+    changes = sum(early != late for early, late in itertools.pairwise(versions))
+    assert (versions[0], versions[-1], changes) == (a, b, 1)
+    stream.close()
+
+
+def test_a_damaged_policy_is_never_served_and_the_old_one_stays(two_versions: tuple, tmp_path: Path) -> None:
+    stub, trainer, a, b = two_versions
+    target = tmp_path / "trainer" / "checkpoints" / b / "policy" / "_METADATA"
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    move(trainer, b)
+    eventually(lambda: stub.Describe(v1.DescribeRequest()).refused_version == b)
+    answer = stub.Describe(v1.DescribeRequest())
+    assert "policy/_METADATA is damaged" in answer.refusal
+    assert answer.policy.version == a
+
+
+def test_a_policy_with_actions_that_are_not_finite_is_never_served(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    tree = jax.tree.map(np.asarray, parameters(3))
+    tree["params"]["Dense_2"]["bias"] = np.full(1, np.nan, np.float32)
+    bad = publish(tree=tree)
+    _, trainer = programs.trainer()
+    _, address = programs.controller(trainer)
+    stub = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: stub.Describe(v1.DescribeRequest()).refused_version == bad)
+    answer = stub.Describe(v1.DescribeRequest())
+    assert not answer.ready
+    assert "not in [-1, 1]" in answer.refusal
+    assert bad[:12] in Stream(stub).greeting.error.message
+
+
+def test_it_starts_from_its_last_good_policy_without_a_trainer(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    version = publish(seed=1)
+    trainer_program, trainer = programs.trainer()
+    program, address = programs.controller(trainer)
+    stub = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: served(stub, version))
+    program.end()
+    trainer_program.end()
+    _, address = programs.controller(trainer)
+    again = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: served(again, version))
+
+
+def test_it_may_start_before_the_trainer(programs: Programs, publish: Callable[..., str]) -> None:
+    version, port = publish(seed=1), free_port()
+    _, address = programs.controller(f"127.0.0.1:{port}")
+    stub = v1.PolicyServiceStub(ready(address))
+    answer = stub.Describe(v1.DescribeRequest())
+    assert not answer.ready
+    assert "no policy is loaded yet; label 'stable' is awaited" in Stream(stub).greeting.error.message
+    programs.trainer(str(port))
+    eventually(lambda: served(stub, version))

@@ -1,0 +1,239 @@
+"""The trainer as a process."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from protos.hds import v1
+from real_env.spool import Spool
+from real_env.uplink import RefusedByTrainer, Uplink
+from tests.programs import Programs, free_port, kill, ready
+from tests.published import TASK
+from trainer.client import CallFailed, TrainerClient
+
+PLANT = v1.PlantSpec(
+    name="test", state_names=TASK.state_names, action_names=TASK.action_names, control_dt_s=TASK.control_dt
+)
+
+
+def session(name: str = "s1", plant: v1.PlantSpec = PLANT, task: str = TASK.name) -> v1.Session:
+    return v1.Session(id=name, task=task, plant=plant)
+
+
+def transition(sequence: int, purpose: v1.Purpose = v1.PURPOSE_COLLECT) -> v1.Transition:
+    angle = 3.1 + 0.01 * sequence
+    return v1.Transition(
+        sequence=sequence,
+        episode=sequence // 150,
+        purpose=purpose,
+        x=[0.0, angle, 0.0, 0.25],
+        u_requested=[0.1],
+        u_applied=[0.1],
+        x_next=[0.0, angle + 0.01, 0.0, 0.25],
+        t_ns=sequence * 40_000_000,
+        policy_version="v1",
+        action_source=v1.ACTION_SOURCE_POLICY,
+    )
+
+
+def stored(address: str, name: str = "s1") -> list[int]:
+    client = TrainerClient(address)
+    episodes = client.episodes(name, v1.PURPOSE_UNSPECIFIED)
+    return [row.sequence for e in episodes for row in client.transitions(name, e.episode)]
+
+
+def test_a_kill_while_streaming_loses_and_doubles_nothing(programs: Programs, tmp_path: Path) -> None:
+    port = str(free_port())
+    program, address = programs.trainer(port)
+    spool = Spool(tmp_path / "spool.sqlite")
+    spool.open_session(session())
+    uplink = Uplink(address, spool, "s1", lambda message: None)
+    halfway = threading.Event()
+
+    def record() -> None:
+        for sequence in range(600):
+            spool.append("s1", transition(sequence))
+            uplink.notify()
+            if sequence == 300:
+                halfway.set()
+
+    recording = threading.Thread(target=record)
+    recording.start()
+    halfway.wait()
+    kill(program)
+    recording.join()
+    assert spool.waiting() > 0
+    programs.trainer(port)
+    assert uplink.flush(timeout=30.0)
+    assert spool.waiting() == 0
+    assert stored(address) == list(range(600))
+    uplink.close()
+
+
+def test_what_an_earlier_run_left_in_the_spool_is_sent_by_the_next(
+    programs: Programs, tmp_path: Path
+) -> None:
+    first = Spool(tmp_path / "spool.sqlite")
+    first.open_session(session("earlier"))
+    for sequence in range(70):
+        first.append("earlier", transition(sequence))
+    first.close()
+    _, address = programs.trainer()
+    uplink = Uplink(address, Spool(tmp_path / "spool.sqlite"), "later", lambda message: None)
+    assert uplink.flush(timeout=30.0)
+    assert stored(address, "earlier") == list(range(70))
+    uplink.close()
+
+
+def test_a_plant_that_does_not_fit_the_task_is_refused_and_its_data_kept(
+    programs: Programs, tmp_path: Path
+) -> None:
+    _, address = programs.trainer()
+    spool = Spool(tmp_path / "spool.sqlite")
+    arm = v1.PlantSpec(name="arm", state_names=["a"], action_names=["b"], control_dt_s=0.04)
+    spool.open_session(session("s1", arm))
+    spool.append("s1", transition(0))
+    uplink = Uplink(address, spool, "s1", lambda message: None)
+    uplink.notify()
+    with pytest.raises(RefusedByTrainer, match="plant 'arm' does not fit task cartpole_swingup"):
+        uplink.flush(timeout=30.0)
+    assert spool.waiting() == 1
+    uplink.close()
+
+
+def test_a_refused_batch_does_not_end_the_stream(programs: Programs) -> None:
+    _, address = programs.trainer()
+    stub = v1.ExperienceServiceStub(ready(address))
+    batches = [[transition(0)], [transition(5)], [transition(0), transition(1)]]
+    requests = [v1.AppendRequest(session=session(), transitions=batch) for batch in batches]
+    answers = list(stub.Append(iter(requests)))
+    assert [answer.next_sequence for answer in answers] == [1, 1, 2]
+    assert "leaves a gap; the next one is 1" in answers[1].refusal
+    assert stub.GetWatermark(v1.GetWatermarkRequest(session="s1")).next_sequence == 2
+
+
+def test_episodes_are_scored_by_the_task(programs: Programs) -> None:
+    _, address = programs.trainer()
+    stub = v1.ExperienceServiceStub(ready(address))
+    rows = []
+    for sequence in range(150):
+        row = transition(sequence, v1.PURPOSE_EVALUATE)
+        del row.x[:], row.x_next[:]
+        row.x.extend([1.0, 0.0, 0.0, 0.0])
+        row.x_next.extend([1.0, 0.0, 0.0, 0.0])
+        rows.append(row)
+    list(stub.Append(iter([v1.AppendRequest(session=session(), transitions=rows)])))
+    (episode,) = TrainerClient(address).episodes("s1", v1.PURPOSE_EVALUATE)
+    assert episode.success
+    # ½ ((0.3 · 1 m)² + (0.05 · 0.1)²) per step
+    np.testing.assert_allclose(episode.cost, 150 * 0.5 * (0.09 + 0.005**2), rtol=1e-5)
+    assert episode.seconds == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (
+            lambda c: c.start_training(v1.TrainingOptions(task="juggle")),
+            "unknown task 'juggle'; choose one of: cartpole_swingup",
+        ),
+        (
+            lambda c: c.start_training(v1.TrainingOptions(task=TASK.name, label="No Label")),
+            "'No Label' is no label",
+        ),
+        (
+            lambda c: c.start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name))),
+            "there is no data to refit from for task 'cartpole_swingup'; record some with",
+        ),
+        (
+            lambda c: c.start_refit(
+                v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name), dynamics_model="magic")
+            ),
+            "unknown dynamics model 'magic'; choose one of",
+        ),
+        (
+            lambda c: c.start_refit(
+                v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name), learned_fraction=1.5)
+            ),
+            r"learned_fraction must be in \[0, 1\]; got 1.5",
+        ),
+        (
+            lambda c: c.call(c.training.GetJob, v1.GetJobRequest(id="9")),
+            "there is no job '9'; known: none yet",
+        ),
+        (
+            lambda c: c.call(c.registry.SetLabel, v1.SetLabelRequest(label="stable", version="x")),
+            "no policy has the version 'x'; published: none yet",
+        ),
+    ],
+    ids=["task", "label", "no data", "rung", "fraction", "job", "version"],
+)
+def test_a_wrong_request_is_refused_at_once_with_what_would_be_valid(
+    programs: Programs, start: Callable, message: str
+) -> None:
+    _, address = programs.trainer()
+    ready(address)
+    with pytest.raises(CallFailed, match=message):
+        start(TrainerClient(address))
+
+
+def test_evaluation_data_is_no_data_to_refit_from(programs: Programs) -> None:
+    _, address = programs.trainer()
+    stub = v1.ExperienceServiceStub(ready(address))
+    rows = [transition(sequence, v1.PURPOSE_EVALUATE) for sequence in range(20)]
+    list(stub.Append(iter([v1.AppendRequest(session=session(), transitions=rows)])))
+    with pytest.raises(CallFailed, match="there is no data to refit from"):
+        TrainerClient(address).start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name)))
+
+
+def test_a_running_job_is_cancelled_and_the_next_one_runs(programs: Programs) -> None:
+    _, address = programs.trainer()
+    ready(address)
+    client = TrainerClient(address)
+    job = client.start_training(v1.TrainingOptions(task=TASK.name, epochs=100_000))
+    for response in client.training.WatchJob(v1.WatchJobRequest(id=job.id)):
+        if response.job.state == v1.JOB_STATE_RUNNING:
+            break
+    client.call(client.training.CancelJob, v1.CancelJobRequest(id=job.id))
+    with pytest.raises(CallFailed, match="job 1 cancelled"):
+        client.follow(job.id, lambda job: None)
+    # it is too short for a fit, so it fails, and says so
+    list(client.experience.Append(iter([v1.AppendRequest(session=session(), transitions=[transition(0)])])))
+    job = client.start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name)))
+    with pytest.raises(
+        CallFailed, match="job 2 failed: the data has no stretch of 10 steps; the longest has 1"
+    ):
+        client.follow(job.id, lambda job: None)
+
+
+def test_a_job_that_the_trainer_died_under_is_told_as_failed(programs: Programs) -> None:
+    port = str(free_port())
+    program, address = programs.trainer(port)
+    ready(address)
+    client = TrainerClient(address)
+    client.start_training(v1.TrainingOptions(task=TASK.name, epochs=100_000))
+    kill(program)
+    client.close()
+    programs.trainer(port)
+    ready(address)
+    client = TrainerClient(address)
+    response = client.call(client.training.GetJob, v1.GetJobRequest(id="1"))
+    assert isinstance(response, v1.GetJobResponse)
+    assert response.job.state == v1.JOB_STATE_FAILED
+    assert response.job.error == "the trainer was stopped while it ran"
+
+
+def test_a_label_watcher_hears_of_a_move(programs: Programs, publish: Callable[..., str]) -> None:
+    a, b = publish(seed=1), publish(seed=2)
+    _, address = programs.trainer()
+    stub = v1.RegistryServiceStub(ready(address))
+    moves = stub.WatchLabel(v1.WatchLabelRequest(label="stable"))
+    assert next(moves).version == b
+    stub.SetLabel(v1.SetLabelRequest(label="stable", version=a, expected_version=b))
+    assert next(moves).version == a
+    with pytest.raises(grpc.RpcError, match="points to"):
+        stub.SetLabel(v1.SetLabelRequest(label="stable", version=b, expected_version=b))
