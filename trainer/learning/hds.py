@@ -42,7 +42,7 @@ class HDSConfig:
     temperature: float = 0.02
     learning_rate: float = 2e-3
     final_learning_rate: float = 2e-4
-    check_every: int = 5
+    check_every: int = 4
 
 
 class Algorithm(NamedTuple):
@@ -108,21 +108,27 @@ def train(
     """Yield the progress of each epoch; the last one's `best` is the policy to publish.
 
     Success wanders near the end of a training, so the best policy by success, then cost, over
-    episodes in the models `judged_in` is kept. Real data plays no part in that choice.
+    episodes in the models `judged_in` is kept; what a warm start brings along is judged there too.
+    Real data plays no part in that choice.
     """
     key_init, key_judge, key = jax.random.split(key, 3)
     state = algorithm.init(key_init) if warm is None else _restart(warm, algorithm.init(key_init))
-    best: Best | None = None
+    judged = lambda state: _judge(evaluate, state, judged_in, key_judge)  # noqa: E731
+    best = None if warm is None else judged(state)
     for epoch in range(config.epochs):
         key, key_step = jax.random.split(key)
         state, info = algorithm.step(state, theta, schedule(config, epoch), key_step)
         last = epoch + 1 == config.epochs
         if last or (epoch >= config.epochs // 2 and (epoch + 1) % config.check_every == 0):
-            found = evaluate(state.average, judged_in, key_judge)
-            success, cost = float(jnp.mean(found.success)), float(jnp.mean(found.cost))
-            if best is None or (success, -cost) > (best.success, -best.cost):
-                best = Best(state.average, state, success, cost)
+            found = judged(state)
+            if best is None or (found.success, -found.cost) > (best.success, -best.cost):
+                best = found
         yield HDSProgress(epoch + 1, info, best)
+
+
+def _judge(evaluate: Evaluate, state: PODSState, judged_in: Theta, key: jax.Array) -> Best:
+    found = evaluate(state.average, judged_in, key)
+    return Best(state.average, state, float(jnp.mean(found.success)), float(jnp.mean(found.cost)))
 
 
 def _restart(warm: PODSState, fresh: PODSState) -> PODSState:
