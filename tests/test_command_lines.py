@@ -93,7 +93,8 @@ def test_a_plant_that_does_not_fit_the_policy_ends_the_run(
 
 
 def test_an_ambiguous_version_is_not_promoted(programs: Programs, publish: Callable[..., str]) -> None:
-    publish(seed=1), publish(seed=2)
+    publish(seed=1)
+    publish(seed=2)
     _, trainer = programs.trainer()
     ready(trainer)
     assert "2 policies begin with ''" in refused("trainer", "promote", "", "--trainer", trainer)

@@ -10,7 +10,7 @@ import pytest
 from trainer.dynamics.friction_rung import FrictionRung, constrain, typical_change
 from trainer.dynamics.ladder import rung
 from trainer.dynamics.residual_rung import FrictionResidualRung
-from trainer.dynamics.rung import WINDOW_STEPS, split
+from trainer.dynamics.rung import WINDOW_STEPS, Fit, split
 from trainer.dynamics.windows import Motion, cut
 from trainer.learning.trajectory import rollout
 from trainer.models.friction import Friction, friction_force
@@ -46,7 +46,7 @@ def silent(share: float) -> None:
 
 
 @functools.cache
-def friction_fit(force: object) -> object:
+def friction_fit(force: object) -> Fit:
     return FrictionRung().fit(TASK, recorded(force, 2), jax.random.key(0), silent)
 
 

@@ -51,7 +51,8 @@ def measure(programs: Programs, versions: list[str], episodes: int) -> None:
     """Drive, train and swap at the same time, then print what happened to the ticks."""
     _, trainer = programs.trainer()
     _, controller = programs.controller(trainer)
-    ready(trainer), ready(controller)
+    ready(trainer)
+    ready(controller)
     servers = ["--trainer", trainer, "--controller", controller]
     spool = ["--spool", str(programs.root / "spool.sqlite")]
     plant = programs.start("real_env", "run", "--phases", "-", "--real-time", "--events", *servers, *spool)
