@@ -69,7 +69,7 @@ class Run:
 
 
 def _check(command: Run) -> list[phases.Phase]:
-    """Return the phases given as options; raise `ValueError` naming what is out of bounds."""
+    """Return the phases given as options or in a file; raise `ValueError` naming what is out of bounds."""
     bounds = {
         "--collect [s]": (command.collect, 0.0, float("inf")),
         "--evaluate [episodes]": (command.evaluate, 0, float("inf")),
@@ -89,6 +89,8 @@ def _check(command: Run) -> list[phases.Phase]:
         wanted.append(phases.Phase(v1.PURPOSE_EVALUATE, episodes=command.evaluate))
     if bool(wanted) == (command.phases is not None):
         raise ValueError("say what to do: --collect SECONDS and/or --evaluate EPISODES, or --phases FILE")
+    if command.phases is not None and str(command.phases) != "-":
+        wanted = [phases.parse(line) for line in command.phases.read_text().splitlines() if line.strip()]
     return wanted
 
 
@@ -109,13 +111,6 @@ class Events:
         """Emit an event; people see only those that `say` words."""
         if self._as_json:
             print(json.dumps({"event": event, **fields}), flush=True)
-
-
-def _lines(source: Path) -> Iterator[str]:
-    if str(source) == "-":
-        yield from sys.stdin
-    else:
-        yield from source.read_text().splitlines()
 
 
 def _run(command: Run, stop: threading.Event) -> int:
@@ -144,7 +139,7 @@ def _run(command: Run, stop: threading.Event) -> int:
     runner = Session(session, plant, link, spool, uplink, clock, settings, excitation, stop, progress)
     try:
         events.emit("ready", session=session.id, plant=plant.spec.name, parameters=plant.spec.parameters)
-        requested = wanted if command.phases is None else map(phases.parse, _lines(command.phases))
+        requested = wanted or map(phases.parse, sys.stdin)
         return _drive(runner, requested, events)
     except (ValueError, OSError, Refused, RefusedByTrainer, Stopped) as error:
         events.say(f"hds-real-env: {error}")

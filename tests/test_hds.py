@@ -106,3 +106,18 @@ def test_an_episode_that_terminated_starts_anew_and_one_in_its_middle_goes_on() 
     assert int(after.t[0]) == 0
     assert abs(float(after.x[0, 0])) <= 1.0
     assert int(after.t[1]) == CONFIG.horizon
+
+
+def test_a_trajectory_that_is_not_finite_teaches_nothing_and_training_goes_on() -> None:
+    def fragile(theta: jax.Array, x: jax.Array, u: jax.Array) -> jax.Array:
+        return jnp.where(jnp.abs(x[0]) > 0.9, jnp.nan, push(theta, x, u))
+
+    parts = PODS(TASK, fragile, SPEC, VALUE, gauss_newton(0.1), annealing((1.0, 0.3)), CONFIG)
+    algorithm = Algorithm(parts.init, jax.jit(parts.step))
+    state = algorithm.init(jax.random.key(0))
+    theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
+    for epoch in range(3):
+        state, _ = algorithm.step(state, theta, schedule(HDSConfig(), epoch), jax.random.key(epoch))
+        assert np.any(np.asarray(state.labels.weight[epoch]) == 0.0), "some trajectories did break"
+        for leaf in jax.tree.leaves((state.policy, state.value, state.x, state.labels)):
+            assert np.all(np.isfinite(leaf))

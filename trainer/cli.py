@@ -154,8 +154,12 @@ def _start(command: Train | Refit) -> None:
             learned_fraction=command.learned_fraction,
         )
         job = client.start_refit(request)
-    with job_bar(f"job {job.id}") as on_change:
-        job = client.follow(job.id, on_change)
+    try:
+        with job_bar(f"job {job.id}") as on_change:
+            job = client.follow(job.id, on_change)
+    except KeyboardInterrupt:
+        print(f"job {job.id} goes on; 'hds-trainer cancel {job.id}' ends it", file=sys.stderr)
+        raise
     print(f"policy {job.policy_version} has label {job.options.label!r}")
     for name in sorted(job.metrics):
         print(f"  {name}: {job.metrics[name]:.4g}")

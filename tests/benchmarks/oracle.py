@@ -25,8 +25,8 @@ def main() -> None:
         informed = train(parts, oracle(friction), 1.0, seed, simulated)
         before, after = on_plant(parts, friction, simulated), on_plant(parts, friction, informed)
         print(
-            f"seed {seed}: simulator only {before.success:.2f} (cost {before.cost:.0f}), "
-            f"true friction {after.success:.2f} (cost {after.cost:.0f})",
+            f"seed {seed}: simulator only {before.success:.3f} (cost {before.cost:.0f}), "
+            f"true friction {after.success:.3f} (cost {after.cost:.0f})",
             flush=True,
         )
 

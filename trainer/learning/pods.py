@@ -17,7 +17,7 @@ import optax
 
 from trainer.learning.direction import FindDirection
 from trainer.learning.search import Search
-from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, running_costs
+from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, running_costs, weights
 from trainer.learning.value import ValueSpec, td_lambda
 from trainer.policy.network import PolicySpec
 from trainer.tasks.task import Task
@@ -53,11 +53,15 @@ class PODSConfig:
 
 
 class Labels(NamedTuple):
-    """A ring of regression data: `x[D, N·H, n]`, `u[D, N·H, m]`, `cost_to_go[D, N·H]`."""
+    """A ring of regression data: `x[D, N·H, n]`, `u[D, N·H, m]`, `cost_to_go[D, N·H]`, `weight[D, N·H]`.
+
+    The weight is 1, or 0 where the state has terminated or anything is not finite.
+    """
 
     x: jax.Array
     u: jax.Array
     cost_to_go: jax.Array
+    weight: jax.Array
 
 
 class PODSState(NamedTuple):
@@ -132,7 +136,10 @@ class PODS:
         t = jax.random.randint(key_t, (batch,), 0, self.task.episode_steps)
         rows = (self.config.kept_batches, batch * self.config.horizon)
         labels = Labels(
-            jnp.zeros((*rows, x.shape[1])), jnp.zeros((*rows, self.policy.action_size)), jnp.zeros(rows)
+            jnp.zeros((*rows, x.shape[1])),
+            jnp.zeros((*rows, self.policy.action_size)),
+            jnp.zeros(rows),
+            jnp.zeros(rows),
         )
         optimiser_state = self._optimiser.init(parameters)
         policy, value = parameters
@@ -194,17 +201,21 @@ class PODS:
         """Put the improved trajectories `after`[N] into the ring; return it and its number of labels."""
         objective = self._objective(state.target_value)
         targets = jax.vmap(lambda trajectory: td_lambda(objective, trajectory, self.config.blend))(after)
+        alive = jax.vmap(lambda trajectory: weights(objective, trajectory.x))(after)[:, :-1] > 0
         x = after.x[:, :-1].reshape(-1, state.x.shape[1])
-        newest = Labels(x, after.u.reshape(-1, self.policy.action_size), targets.reshape(-1))
+        newest = _usable(
+            x, after.u.reshape(-1, self.policy.action_size), targets.reshape(-1), alive.reshape(-1)
+        )
         slot = state.epoch % self.config.kept_batches
         labels = jax.tree.map(lambda ring, new: ring.at[slot].set(new), state.labels, newest)
         return labels, jnp.minimum(state.epoch + 1, self.config.kept_batches) * x.shape[0]
 
     def _loss(self, parameters: tuple, labels: Labels) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         policy, value = parameters
-        policy_loss = jnp.mean((self.policy.apply(policy, labels.x) - labels.u) ** 2)
+        share = labels.weight / jnp.maximum(jnp.sum(labels.weight), 1.0)
+        missed = jnp.mean((self.policy.apply(policy, labels.x) - labels.u) ** 2, axis=-1)
         errors = (self.value.cost_to_go(value, labels.x) - labels.cost_to_go) / self.value.scale
-        value_loss = jnp.mean(errors**2)
+        policy_loss, value_loss = share @ missed, share @ errors**2
         return policy_loss + value_loss, (policy_loss, value_loss)
 
     def _regress(
@@ -233,3 +244,10 @@ class PODS:
         over |= ~jnp.all(jnp.isfinite(last), axis=-1)
         starts = jax.vmap(self.task.reset)(jax.random.split(key, self.config.batch))
         return jnp.where(over[:, None], starts, last), jnp.where(over, 0, t)
+
+
+def _usable(x: jax.Array, u: jax.Array, cost_to_go: jax.Array, alive: jax.Array) -> Labels:
+    """Return labels in which whatever is not finite is 0 and weighs nothing."""
+    finite = jnp.all(jnp.isfinite(x), axis=-1) & jnp.all(jnp.isfinite(u), axis=-1) & jnp.isfinite(cost_to_go)
+    x, u, cost_to_go = (jnp.nan_to_num(leaf, posinf=0.0, neginf=0.0) for leaf in (x, u, cost_to_go))
+    return Labels(x, u, cost_to_go, (finite & alive).astype(x.dtype))

@@ -1,5 +1,6 @@
 """TrainingService: start, watch and cancel jobs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -77,6 +78,9 @@ class TrainingService(v1.TrainingServiceServicer):
         except UnknownJob as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 
+    async def _has_data(self, task: str) -> bool:
+        return await asyncio.to_thread(self._experience.has_data, COLLECT, task)
+
     async def _check(self, job: v1.Job, context: grpc.aio.ServicerContext) -> None:
         job.options.label = job.options.label or DEFAULT_LABEL
         try:
@@ -87,5 +91,5 @@ class TrainingService(v1.TrainingServiceServicer):
                 raise ValueError(f"learned_fraction must be in [0, 1]; got {job.learned_fraction:g}")
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if job.kind == v1.JOB_KIND_REFIT and not self._experience.has_data(COLLECT, job.options.task):
+        if job.kind == v1.JOB_KIND_REFIT and not await self._has_data(job.options.task):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(NoData(job.options.task)))
