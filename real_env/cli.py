@@ -34,7 +34,9 @@ class Run:
     Example: hds-real-env run --plant brax-friction --collect 5 --real-time
     """
 
-    plant: Annotated[str, tyro.conf.arg(help=f"Which plant: {', '.join(PLANTS)}.")] = "brax-friction"
+    plant: Annotated[str, tyro.conf.arg(help=f"{', '.join(PLANTS)}, or your own: my_rig.py:MyRig.")] = (
+        "brax-friction"
+    )
     task: str = "cartpole_swingup"
     """The task that the trainer scores the episodes by."""
     seed: int = 0

@@ -61,7 +61,10 @@ def test_a_controller_that_does_not_answer_is_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--plant", "moon", "--collect", "1"], "unknown plant 'moon'; choose one of: brax-friction"),
+        (
+            ["--plant", "moon", "--collect", "1"],
+            "unknown plant 'moon'; choose one of: brax-friction, or give my_rig.py:MyRig",
+        ),
         ([], "say what to do: --collect SECONDS and/or --evaluate EPISODES, or --phases FILE"),
         (["--collect", "-1"], "--collect [s] must be above 0"),
         (["--collect", "1", "--deadline", "1.5"], "must be above 0 and at most 1; got 1.5"),

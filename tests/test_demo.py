@@ -2,12 +2,13 @@
 
 import json
 import re
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.programs import run
+from tests.programs import Programs, run
 
 ROUND_KEYS = {
     "round", "policy_version", "real_seconds", "real_success", "real_cost", "simulation_success",
@@ -49,6 +50,16 @@ def test_the_demo_goes_round_and_leaves_everything_in_one_directory(tmp_path: Pa
         first["policy_version"],
         second["policy_version"],
     }
+
+
+def test_ctrl_c_ends_the_demo_and_every_program_it_started(programs: Programs) -> None:
+    demo = programs.start("trainer.demo", "--out", str(programs.root / "out"))
+    started: list[int] = []
+    while len(started) < 3:
+        started += [int(pid) for pid in re.findall(r"started, process (\d+)", demo.line(60.0))]
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(timeout=10.0) == 130
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
 def test_an_output_directory_in_use_is_not_touched(tmp_path: Path) -> None:

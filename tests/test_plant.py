@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -85,5 +87,18 @@ def test_the_same_seed_makes_the_same_plant() -> None:
 
 
 def test_an_unknown_plant_is_answered_with_the_choices() -> None:
-    with pytest.raises(ValueError, match="unknown plant 'pendulum'; choose one of: brax-friction"):
+    with pytest.raises(ValueError, match="unknown plant 'pendulum'; choose one of: brax-friction, or give"):
         make_plant("pendulum", seed=0)
+
+
+def test_a_plant_of_ones_own_is_found_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "my_rig.py"
+    file.write_text("class MyRig:\n    def __init__(self, seed):\n        self.seed = seed\n")
+    assert make_plant(f"{file}:MyRig", seed=4).seed == 4  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValueError, match="defines no Other"):
+        make_plant(f"{file}:Other", seed=0)
+    with pytest.raises(ValueError, match=r"there is no file .*absent\.py"):
+        make_plant(f"{tmp_path}/absent.py:MyRig", seed=0)
+    file.write_text("import a_driver_that_is_missing")
+    with pytest.raises(ModuleNotFoundError, match="a_driver_that_is_missing"):
+        make_plant(f"{file}:MyRig", seed=0)

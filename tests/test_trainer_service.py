@@ -190,6 +190,23 @@ def test_evaluation_data_is_no_data_to_refit_from(programs: Programs) -> None:
         TrainerClient(address).start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name)))
 
 
+def test_a_refit_with_a_neural_residual_publishes_a_policy_under_its_label(programs: Programs) -> None:
+    _, address = programs.trainer()
+    ready(address)
+    client = TrainerClient(address)
+    rows = [transition(sequence) for sequence in range(50)]
+    list(client.experience.Append(iter([v1.AppendRequest(session=session(), transitions=rows)])))
+    options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial")
+    request = v1.StartRefitRequest(options=options, dynamics_model="friction-residual", learned_fraction=0.5)
+    shares: list[float] = []
+    job = client.follow(client.start_refit(request).id, lambda job: shares.append(job.progress))
+    assert shares == sorted(shares)
+    assert job.metrics["real_seconds"] == pytest.approx(2.0)
+    (policy,) = client.policies()
+    assert (policy.version, list(policy.labels)) == (job.policy_version, ["trial"])
+    assert policy.real_seconds == pytest.approx(2.0)
+
+
 def test_a_running_job_is_cancelled_and_the_next_one_runs(programs: Programs) -> None:
     _, address = programs.trainer()
     ready(address)

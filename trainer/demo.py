@@ -95,7 +95,7 @@ class Loop:
     def __init__(self, settings: Demo, out: Path, console: Console) -> None:
         self._settings = settings
         self._console = console
-        self._programs = contextlib.ExitStack()
+        self._programs: list[Program] = []
         compilation_cache.enable()
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         start = lambda module, arguments: self._start(module, arguments, out, environment)  # noqa: E731
@@ -114,7 +114,7 @@ class Loop:
 
     def _start(self, module: str, arguments: list[str], out: Path, environment: dict[str, str]) -> Program:
         program = Program(module, arguments, out / "logs" / f"{module}.log", environment)
-        self._programs.callback(program.end)
+        self._programs.append(program)
         self._console.print(f"  {module:<10} started, process {program.process.pid}")
         return program
 
@@ -126,8 +126,11 @@ class Loop:
         return ["run", *plant, *servers, *spool, "--phases", "-", "--events"]
 
     def close(self) -> None:
-        """End the programs, the last started first."""
-        self._programs.close()
+        """End the programs."""
+        for program in self._programs:
+            program.ask_to_end()
+        for program in self._programs:
+            program.end()
 
     def train(self, round_number: int) -> v1.Job:
         """Train or refit, wait for the policy, and wait until it is served."""

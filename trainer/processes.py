@@ -75,10 +75,14 @@ class Program:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
-    def end(self) -> None:
-        """Ask the program to end, and make it if it does not."""
+    def ask_to_end(self) -> None:
+        """Ask the program to end, without waiting."""
         with contextlib.suppress(OSError):
             self.process.terminate()
+
+    def end(self) -> None:
+        """Ask the program to end, and make it if it does not."""
+        self.ask_to_end()
         try:
             self.process.wait(END_S)
         except subprocess.TimeoutExpired:

@@ -25,12 +25,14 @@ def _draw_rounds(axes: Axes, rows: list[dict[str, Any]]) -> None:
     (success,) = axes.plot(seconds, [row["real_success"] for row in rows], "o-", color=AFTER)
     (simulated,) = axes.plot(seconds, [row["simulation_success"] for row in rows], "o:", color="#85c1e9")
     axes.set(xlabel="real data [s]", ylabel="success", ylim=(-0.05, 1.05), title="On the plant, per round")
+    axes.grid(alpha=0.2)
     costs = axes.twinx()
     (cost,) = costs.plot(seconds, [row["real_cost"] for row in rows], "s--", color=COST)
     costs.set_ylabel("cost of an episode", color=COST)
     costs.set_ylim(bottom=0)
     names = ["success, plant", "success, simulator", "cost, plant"]
-    axes.legend([success, simulated, cost], names, loc="center right")
+    lines = [success, simulated, cost]
+    axes.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, frameon=False)
 
 
 def _draw_traces(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
@@ -39,4 +41,4 @@ def _draw_traces(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
         axes.plot(time, np.cos(states[:, 1]), color=color, label=name)
     axes.axhline(0.95, color="black", linewidth=0.6, linestyle=":")
     axes.set(xlabel="time [s]", ylabel="cos(pole angle): 1 is upright", ylim=(-1.1, 1.1), title="The pole")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
