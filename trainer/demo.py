@@ -7,6 +7,7 @@ retrain, swap the policy in, succeed. The demo only starts the programs and call
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from rich.console import Console
 from protos.hds import v1
 from trainer import compilation_cache
 from trainer.client import CallFailed, TrainerClient
-from trainer.processes import ProcessFailed, Program
+from trainer.processes import ProcessFailed, Program, ended_together
 from trainer.report.picture import draw_gap
 from trainer.report.progress import bar, job_bar
 from trainer.report.replay import write_replay
@@ -92,10 +93,10 @@ class Story:
 class Loop:
     """The three programs, and the calls that make them go round."""
 
-    def __init__(self, settings: Demo, out: Path, console: Console) -> None:
+    def __init__(self, settings: Demo, out: Path, console: Console, programs: list[Program]) -> None:
         self._settings = settings
         self._console = console
-        self._programs: list[Program] = []
+        self._programs = programs
         compilation_cache.enable()
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         start = lambda module, arguments: self._start(module, arguments, out, environment)  # noqa: E731
@@ -124,13 +125,6 @@ class Loop:
         plant = ["--plant", settings.plant, "--task", settings.task, "--seed", str(settings.seed)]
         spool = ["--spool", str(out / "real_env" / "spool.sqlite")]
         return ["run", *plant, *servers, *spool, "--phases", "-", "--events"]
-
-    def close(self) -> None:
-        """End the programs."""
-        for program in self._programs:
-            program.ask_to_end()
-        for program in self._programs:
-            program.end()
 
     def train(self, round_number: int) -> v1.Job:
         """Train or refit, wait for the policy, and wait until it is served."""
@@ -187,8 +181,8 @@ def run(settings: Demo, out: Path, console: Console) -> dict[str, Any]:
     """Run the loop and return the figures; everything else lands in `out`."""
     started = time.monotonic()
     console.print(f"[bold]HDS[/bold] · {settings.task} · plant {settings.plant} · everything lands in {out}")
-    with contextlib.closing(Loop(settings, out, console)) as loop:
-        story = Story()
+    with ended_together() as programs:
+        loop, story = Loop(settings, out, console, programs), Story()
         for number in range(settings.rounds + 1):
             console.print(_heading(number))
             job = loop.train(number)
@@ -283,6 +277,7 @@ def main() -> None:
     """Entry point of `hds-demo`."""
     settings = tyro.cli(Demo, prog="hds-demo")
     console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _check(settings)
         with _new_directory(settings.out) as out:

@@ -18,6 +18,19 @@ class ProcessFailed(RuntimeError):
     """A program ended or fell silent; the message names it and its log."""
 
 
+@contextlib.contextmanager
+def ended_together() -> Iterator[list["Program"]]:
+    """Yield a list for programs; whatever is in it at the end, however it comes, is ended."""
+    programs: list[Program] = []
+    try:
+        yield programs
+    finally:
+        for program in programs:
+            program.ask_to_end()
+        for program in programs:
+            program.end()
+
+
 class Program:
     """One program of HDS, `python -m MODULE ARGUMENTS`, with its log in a file.
 
