@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protos.hds import v1
-from tests.programs import Programs, free_port, ready, run
+from tests.programs import Programs, free_port, kill, ready, run
 from trainer.client import TrainerClient
 from trainer.processes import Program
 
@@ -130,6 +130,33 @@ def test_help_shows_defaults_and_an_example(module: str, command: str) -> None:
     assert result.returncode == 0
     assert "Example: hds-" in result.stdout
     assert "default:" in result.stdout
+
+
+def test_a_trainer_killed_while_real_env_streams_misses_nothing_after_its_restart(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    publish(seed=1)
+    port = str(free_port())
+    program, trainer = programs.trainer(port)
+    _, controller = programs.controller(trainer)
+    servers = ["--trainer", trainer, "--controller", controller]
+    spool = ["--spool", str(programs.root / "spool.sqlite")]
+    driving = programs.start("real_env", "run", "--collect", "60", "--events", *servers, *spool)
+    for event in driving.events(60.0):
+        if event["event"] == "progress":
+            kill(program)
+            programs.trainer(port)
+            break
+    report = next(event for event in driving.events(60.0) if event["event"] == "phase")
+    assert recorded(trainer, report["session"]) == list(range(1500))
+    assert driving.process.wait(timeout=30.0) == 0
+
+
+def recorded(trainer: str, session: str) -> list[int]:
+    """Return the stored sequence numbers of a session in the order of its episodes."""
+    client = TrainerClient(trainer)
+    episodes = client.episodes(session, v1.PURPOSE_COLLECT)
+    return [row.sequence for e in episodes for row in client.transitions(session, e.episode)]
 
 
 def ended_within_2_s(program: Program) -> int:

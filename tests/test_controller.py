@@ -127,17 +127,26 @@ def test_a_policy_is_swapped_between_two_ticks_of_a_live_stream(two_versions: tu
     stream.close()
 
 
-def test_a_damaged_policy_is_never_served_and_the_old_one_stays(two_versions: tuple, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_any_file_is_never_served_and_the_old_policy_stays(
+    two_versions: tuple, tmp_path: Path
+) -> None:
     stub, trainer, a, b = two_versions
-    target = tmp_path / "trainer" / "checkpoints" / b / "policy" / "_METADATA"
-    content = bytearray(target.read_bytes())
-    content[len(content) // 2] ^= 1
-    target.write_bytes(content)
+    checkpoint = tmp_path / "trainer" / "checkpoints" / b
+    describe = lambda: stub.Describe(v1.DescribeRequest())  # noqa: E731
+    files = [path for path in checkpoint.rglob("*") if path.is_file() and path.stat().st_size > 0]
+    assert len(files) > 10
+    for target in files:
+        name, intact = target.relative_to(checkpoint).as_posix(), target.read_bytes()
+        damaged = bytearray(intact)
+        damaged[len(damaged) // 2] ^= 1
+        target.write_bytes(damaged)
+        move(trainer, b)
+        eventually(lambda name=name: f"/{name} is damaged" in describe().refusal)
+        assert (describe().policy.version, describe().refused_version) == (a, b)
+        target.write_bytes(intact)
+        move(trainer, a)
     move(trainer, b)
-    eventually(lambda: stub.Describe(v1.DescribeRequest()).refused_version == b)
-    answer = stub.Describe(v1.DescribeRequest())
-    assert "policy/_METADATA is damaged" in answer.refusal
-    assert answer.policy.version == a
+    eventually(lambda: served(stub, b))
 
 
 def test_a_policy_with_actions_that_are_not_finite_is_never_served(
