@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import math
+import queue
 import sys
 import threading
 from collections.abc import Iterator
@@ -81,7 +83,8 @@ def _check(command: Run) -> list[phases.Phase]:
     }
     for name, (value, low, high) in bounds.items():
         if value is not None and not low < value <= high:
-            raise ValueError(f"{name} must be above {low:g} and at most {high:g}; got {value:g}")
+            most = f" and at most {high:g}" if math.isfinite(high) else ""
+            raise ValueError(f"{name} must be above {low:g}{most}; got {value:g}")
     wanted = []
     if not 0.0 <= command.excitation <= 1.0:
         raise ValueError(f"--excitation must be in [0, 1]; got {command.excitation:g}")
@@ -94,6 +97,24 @@ def _check(command: Run) -> list[phases.Phase]:
     if command.phases is not None and str(command.phases) != "-":
         wanted = [phases.parse(line) for line in command.phases.read_text().splitlines() if line.strip()]
     return wanted
+
+
+def _spoken(stop: threading.Event) -> Iterator[str]:
+    """Yield the lines of standard input as they come, until it ends or `stop` is set."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, name="standard-input", daemon=True).start()
+    while not stop.is_set():
+        with contextlib.suppress(queue.Empty):
+            line = lines.get(timeout=0.1)
+            if line is None:
+                return
+            yield line
 
 
 class Events:
@@ -141,7 +162,7 @@ def _run(command: Run, stop: threading.Event) -> int:
     runner = Session(session, plant, link, spool, uplink, clock, settings, excitation, stop, progress)
     try:
         events.emit("ready", session=session.id, plant=plant.spec.name, parameters=plant.spec.parameters)
-        requested = wanted or map(phases.parse, sys.stdin)
+        requested = wanted or map(phases.parse, _spoken(stop))
         return _drive(runner, requested, events)
     except (ValueError, OSError, Refused, RefusedByTrainer, Stopped) as error:
         events.say(f"hds-real-env: {error}")
@@ -173,7 +194,7 @@ def _drive(runner: Session, requested: Iterator[phases.Phase] | list[phases.Phas
             f"{report.worst_answer_ms:.1f} ms, {report.misses} missed, {report.overruns} overruns; "
             f"policy {', '.join(v[:12] for v in report.policy_versions) or 'none'}"
         )
-    return 0
+    return 130 if runner.stop.is_set() else 0
 
 
 @dataclass(frozen=True)

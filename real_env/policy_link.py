@@ -83,8 +83,8 @@ class PolicyLink:
         waits = back_off()
         while not self._stopping.is_set() and self._refusal is None:
             try:
-                self._stream_once()
-                waits = back_off()
+                if self._stream_once():
+                    waits = back_off()
             except grpc.RpcError as error:
                 if self._stopping.is_set():
                     return
@@ -96,14 +96,16 @@ class PolicyLink:
                 return  # the channel was closed under the stream
             self._stopping.wait(next(waits))
 
-    def _stream_once(self) -> None:
+    def _stream_once(self) -> bool:
+        """Serve one stream to its end; return whether the controller welcomed the plant."""
         outbox: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
         hello = v1.Hello(plant=self._spec.message(), client="real_env")
         outbox.put(v1.ControlRequest(hello=hello))
         try:
             for response in v1.PolicyServiceStub(self._channel).Control(_until_none(outbox)):
                 if not self._take(response, outbox):
-                    return
+                    break
+            return self._outbox is outbox
         finally:
             outbox.put(None)
             with self._condition:

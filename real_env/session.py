@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from protos.hds import v1
 from real_env.clock import Clock
 from real_env.episode import LoopSettings, Numbering, Timing, run_episode
@@ -70,7 +72,7 @@ class Session:
         self._start_ns = self.clock.now_ns()
 
     def run(self, phase: Phase) -> PhaseReport:
-        """Drive the plant through `phase`, or until `stop` is set.
+        """Drive the plant through `phase`, or until `stop` is set; leave it without torque.
 
         Raises:
             Refused: the controller can't serve this plant.
@@ -82,11 +84,16 @@ class Session:
         control_dt = self.plant.spec.control_dt
         wanted_steps = math.inf if phase.seconds is None else max(1, round(phase.seconds / control_dt))
         wanted_episodes = math.inf if phase.episodes is None else phase.episodes
-        while report.steps < wanted_steps and report.episodes < wanted_episodes and not self.stop.is_set():
-            left = int(min(wanted_steps - report.steps, self.settings.episode_steps))
-            timing = self._episode(phase.purpose, left, report)
-            report.add(timing, control_dt)
-            self.on_progress(min(1.0, max(report.steps / wanted_steps, report.episodes / wanted_episodes)))
+        try:
+            while (
+                report.steps < wanted_steps and report.episodes < wanted_episodes and not self.stop.is_set()
+            ):
+                left = int(min(wanted_steps - report.steps, self.settings.episode_steps))
+                report.add(self._episode(phase.purpose, left, report), control_dt)
+                share = max(report.steps / wanted_steps, report.episodes / wanted_episodes)
+                self.on_progress(min(1.0, share))
+        finally:
+            self.plant.exchange(np.zeros(len(self.plant.spec.action_names), np.float32))
         return report
 
     def _episode(self, purpose: v1.Purpose, max_steps: int, report: PhaseReport) -> Timing:

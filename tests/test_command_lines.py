@@ -152,6 +152,50 @@ def test_a_trainer_killed_while_real_env_streams_misses_nothing_after_its_restar
     assert driving.process.wait(timeout=30.0) == 0
 
 
+RIG = """
+import numpy as np
+from real_env.plant import PlantSpec, Reading
+
+class Rig:
+    def __init__(self, seed):
+        names = "cart [m]", "pole [rad]", "cart velocity [m/s]", "pole velocity [rad/s]"
+        self.spec = PlantSpec("rig", names, ("push [100 N]",), 0.04, {})
+        self.log = open(__file__ + ".log", "w", buffering=1)
+
+    def reset(self):
+        return Reading(np.array([0.0, 3.0, 0.0, 0.0], np.float32), False)
+
+    def exchange(self, command):
+        print(float(command[0]), file=self.log)
+        return Reading(np.array([0.0, 3.0, 0.1, 0.0], np.float32), False)
+
+    def close(self):
+        print("closed", file=self.log)
+"""
+
+
+def test_a_rig_is_left_without_torque_between_phases_and_closed_by_ctrl_c(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    publish(seed=1)
+    _, trainer = programs.trainer()
+    _, controller = programs.controller(trainer)
+    file = programs.root / "rig.py"
+    file.write_text(RIG)
+    servers = ["--trainer", trainer, "--controller", controller]
+    spool = ["--spool", str(programs.root / "spool.sqlite")]
+    go = ["run", "--plant", f"{file}:Rig", "--phases", "-", "--events"]
+    driving = programs.start("real_env", *go, *servers, *spool)
+    driving.tell("evaluate 2 episodes")
+    next(event for event in driving.events(60.0) if event["event"] == "phase")
+    commands = Path(f"{file}.log").read_text().split()
+    assert len(commands) == 2 * 150 + 1
+    assert float(commands[-1]) == 0.0
+    assert float(commands[-2]) != 0.0
+    assert ended_within_2_s(driving) == 130
+    assert Path(f"{file}.log").read_text().split()[-1] == "closed"
+
+
 def recorded(trainer: str, session: str) -> list[int]:
     """Return the stored sequence numbers of a session in the order of its episodes."""
     client = TrainerClient(trainer)
