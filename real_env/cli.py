@@ -189,9 +189,10 @@ def _drive(runner: Session, requested: Iterator[phases.Phase] | list[phases.Phas
             )
             return 1
         events.emit("phase", **asdict(report))
+        worst = f", worst after {report.worst_answer_ms:.1f} ms" if report.worst_answer_ms else ""
         events.say(
-            f"{report.phase}: {report.episodes} episodes, {report.seconds:.1f} s; answers: worst "
-            f"{report.worst_answer_ms:.1f} ms, {report.misses} missed, {report.overruns} overruns; "
+            f"{report.phase}: {report.episodes} episodes, {report.seconds:.1f} s; "
+            f"{report.misses} answers missed{worst}, {report.overruns} ticks overran; "
             f"policy {', '.join(v[:12] for v in report.policy_versions) or 'none'}"
         )
     return 130 if runner.stop.is_set() else 0

@@ -101,7 +101,7 @@ def test_an_ambiguous_version_is_not_promoted(programs: Programs, publish: Calla
     _, trainer = programs.trainer()
     ready(trainer)
     assert "2 policies begin with ''" in refused("trainer", "promote", "", "--trainer", trainer)
-    assert "no policy begin with 'zzz'" in refused("trainer", "promote", "zzz", "--trainer", trainer)
+    assert "no policy begins with 'zzz'" in refused("trainer", "promote", "zzz", "--trainer", trainer)
 
 
 def test_promote_moves_the_label(programs: Programs, publish: Callable[..., str]) -> None:

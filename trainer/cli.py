@@ -179,8 +179,8 @@ def _promote(command: Promote) -> None:
     client = TrainerClient(command.trainer)
     matching = [p.version for p in client.policies() if p.version.startswith(command.version)]
     if len(matching) != 1:
-        found = "no policy" if not matching else f"{len(matching)} policies"
-        raise CallFailed(f"{found} begin with {command.version!r}; see 'hds-trainer policies'")
+        found = "no policy begins" if not matching else f"{len(matching)} policies begin"
+        raise CallFailed(f"{found} with {command.version!r}; see 'hds-trainer policies'")
     request = v1.SetLabelRequest(label=command.label, version=matching[0])
     previous = client.call(client.registry.SetLabel, request)
     assert isinstance(previous, v1.SetLabelResponse)

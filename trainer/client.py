@@ -7,6 +7,7 @@ import grpc
 from protos.hds import v1
 
 CALL_S = 10.0
+CONNECT_S = 3.0
 
 
 class CallFailed(RuntimeError):
@@ -14,14 +15,25 @@ class CallFailed(RuntimeError):
 
 
 class TrainerClient:
-    """Calls to the trainer at `host:port`, whose failures are `CallFailed`."""
+    """Calls to the trainer at `host:port`, whose failures are `CallFailed`; so is its absence."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._channel = grpc.insecure_channel(address)
+        self._wait_until_connected()
         self.experience = v1.ExperienceServiceStub(self._channel)
         self.registry = v1.RegistryServiceStub(self._channel)
         self.training = v1.TrainingServiceStub(self._channel)
+
+    def _wait_until_connected(self) -> None:
+        """Give a trainer that is being started a moment."""
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=CONNECT_S)
+        except grpc.FutureTimeoutError:
+            self.close()
+            raise CallFailed(
+                f"no trainer answers at {self.address}; start one with 'hds-trainer serve'"
+            ) from None
 
     def call(self, method: Callable, request: object, timeout: float | None = CALL_S) -> object:
         """Return the response of one unary call."""
@@ -85,4 +97,4 @@ class TrainerClient:
     def _failure(self, error: grpc.RpcError) -> CallFailed:
         if isinstance(error, grpc.Call) and error.code() != grpc.StatusCode.UNAVAILABLE:
             return CallFailed(error.details() or error.code().name.lower())
-        return CallFailed(f"no trainer answers at {self.address}; start one with 'hds-trainer serve'")
+        return CallFailed(f"the trainer at {self.address} has gone")

@@ -39,6 +39,7 @@ EVALUATION_EPISODES = 256
 EPOCHS = 100
 REFIT_EPOCHS = 120
 LEARNED_FRACTION = 1.0
+"""By the study in `tests/benchmarks/learned_fraction.py`: on the plant, cost falls with the share."""
 
 
 class NoData(ValueError):
