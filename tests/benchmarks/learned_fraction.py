@@ -12,6 +12,9 @@ import jax
 from real_env.plants.brax_friction import drawn_constants
 from tests.benchmarks.loop_in_process import on_plant, record, train
 from trainer import compilation_cache
+from trainer.dynamics.ladder import rung
+from trainer.jobs.recipe import learner
+from trainer.tasks import load_task
 
 SECONDS = 5.0
 
@@ -25,9 +28,7 @@ def main() -> None:
     parser.add_argument("--rung", default="friction")
     options = parser.parse_args()
     compilation_cache.enable()
-    from trainer.jobs.recipe import learner
-
-    parts = learner("cartpole_swingup", options.rung)
+    parts = learner(load_task("cartpole_swingup"), rung(options.rung))
     for seed in options.seeds:
         friction = drawn_constants(seed)
         simulated = train(parts, None, 0.0, seed, None)

@@ -112,6 +112,7 @@ class FrictionRung:
     """Friction of every joint, sign-constrained, with a start that knows nothing of the plant."""
 
     name: str = "friction"
+    substeps: int = SUBSTEPS
 
     def force(self, theta: Friction, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
         """Return the friction on the joints [d]."""

@@ -22,7 +22,7 @@ import optax
 
 from trainer.dynamics.friction_rung import FrictionRung, typical_change
 from trainer.dynamics.linearise import Linearised, linearise, missing_force
-from trainer.dynamics.rung import WINDOW_STEPS, Fit, split
+from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut
 from trainer.models.friction import Friction, friction_force, no_friction
 from trainer.policy.network import MLP, forward
@@ -98,6 +98,7 @@ class FrictionResidualRung:
     """Friction first; the network explains only what is left."""
 
     name: str = "friction-residual"
+    substeps: int = SUBSTEPS
     friction: FrictionRung = field(default_factory=FrictionRung)
 
     def force(self, theta: FrictionResidual, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:

@@ -39,6 +39,11 @@ class Rung(Protocol):
         """As in `--dynamics-model`."""
         ...
 
+    @property
+    def substeps(self) -> int:
+        """Runge-Kutta steps per control step that the force needs."""
+        ...
+
     def force(self, theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
         """Return the force of the family on the joints [d]."""
         ...

@@ -13,7 +13,7 @@ from trainer.checkpoint.export import export
 from trainer.checkpoint.metadata import PolicyMetadata
 from trainer.checkpoint.reader import read_item, read_policy
 from trainer.dynamics.ladder import rung
-from trainer.dynamics.rung import SUBSTEPS, Fit, Rung
+from trainer.dynamics.rung import Fit, Rung
 from trainer.dynamics.windows import Motion
 from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.direction import gauss_newton
@@ -64,10 +64,10 @@ class Learner(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4)
-def learner(task_name: str, rung_name: str) -> Learner:
+def learner(task: Task, chosen: Rung) -> Learner:
     """Build PODS and the evaluation in the rung's family, which has the simulator in it."""
-    task, chosen, config = load_task(task_name), rung(rung_name), PODSConfig()
-    model = task.model(chosen.force, SUBSTEPS)
+    config = PODSConfig()
+    model = task.model(chosen.force, chosen.substeps)
     policy = PolicySpec(task.features, HIDDEN, len(task.action_names))
     value = ValueSpec(task.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE)
     parts = PODS(task, model, policy, value, gauss_newton(DAMPING), annealing(STEP_SIZES), config)
@@ -82,7 +82,7 @@ def run(request: JobRequest, report: Report) -> Published:
         NoData: a refit without recorded data.
         ValueError: an unknown task or rung, or a fraction out of bounds.
     """
-    parts = learner(request.task, rung(request.dynamics_model).name)
+    parts = learner(load_task(request.task), rung(request.dynamics_model))
     key_fit, key_train = jax.random.split(jax.random.key(request.seed))
     episodes = _recorded(request) if request.refit else []
     metrics: dict[str, float] = {}

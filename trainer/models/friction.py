@@ -35,7 +35,7 @@ def no_friction(joints: int) -> Friction:
     return Friction(zero, zero, zero, jnp.ones(joints))
 
 
-def friction_force(friction: Friction, qd: jax.Array) -> jax.Array:
-    """Return the generalised force [d] that opposes qd[d]."""
+def friction_force(friction: Friction, qd: jax.Array, width: float = SMOOTHING) -> jax.Array:
+    """Return the generalised force [d] that opposes qd[d]; `width` is w."""
     rise = friction.stribeck * jnp.exp(-((qd / friction.stribeck_velocity) ** 2))
-    return -(friction.viscous * qd + (friction.dry + rise) * jnp.tanh(qd / SMOOTHING))
+    return -(friction.viscous * qd + (friction.dry + rise) * jnp.tanh(qd / width))
