@@ -8,7 +8,7 @@ and the fallback law acts instead. Requested and applied action are both recorde
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -67,6 +67,15 @@ class Numbering:
     session_start_ns: int
 
 
+class Decision(NamedTuple):
+    """What is applied at one tick: `u[m]`, what was requested (None if unusable), and why not that."""
+
+    applied: np.ndarray
+    requested: np.ndarray | None
+    reason: str | None
+    policy_version: str
+
+
 def run_episode(
     plant: Plant,
     first: Reading,
@@ -86,61 +95,77 @@ def run_episode(
     Raises:
         Stopped: after `settings.max_misses` consecutive misses; every step until then is recorded.
     """
-    spec = plant.spec
-    dt_ns = round(spec.control_dt * 1e9)
+    dt_ns = round(plant.spec.control_dt * 1e9)
     patience_ns = round(settings.deadline * dt_ns)
-    start_ns = clock.now_ns()
-    u_last = np.zeros(len(spec.action_names), np.float32)
+    start_ns, steps = clock.now_ns(), min(settings.episode_steps, max_steps)
+    u_last = np.zeros(len(plant.spec.action_names), np.float32)
     reading, timing, misses_in_row = first, Timing(), 0
-    for k in range(min(settings.episode_steps, max_steps)):
+    for k in range(steps):
         tick_ns = start_ns + k * dt_ns
         clock.sleep_until(tick_ns)
-        t_ns = tick_ns - numbering.session_start_ns
         observation = v1.Observation(
             sequence=numbering.first_sequence + k,
-            t_ns=t_ns,
+            t_ns=tick_ns - numbering.session_start_ns,
             x=reading.x,
             u_last=u_last if k else (),
             deadline_ns=patience_ns,
         )
         answer = asker.ask(observation, tick_ns + patience_ns)
         timing.worst_answer_ms = max(timing.worst_answer_ms, (clock.now_ns() - tick_ns) * 1e-6)
-        requested, reason = usable(answer, observation.sequence, len(u_last))
-        if requested is None:
-            applied = settings.fallback(reading.x, u_last)
-        else:
-            applied = np.clip(requested + excite(k), -1.0, 1.0).astype(np.float32)
-        after = plant.exchange(applied)
-        last = k + 1 == min(settings.episode_steps, max_steps) or stop.is_set()
-        record(
-            v1.Transition(
-                sequence=observation.sequence,
-                episode=numbering.episode,
-                purpose=numbering.purpose,
-                x=reading.x,
-                u_requested=() if requested is None else requested,
-                u_applied=applied,
-                x_next=after.x,
-                t_ns=t_ns,
-                terminated=after.terminated,
-                truncated=last and not after.terminated,
-                policy_version="" if isinstance(answer, str) else answer.policy_version,
-                action_source=v1.ACTION_SOURCE_POLICY if reason is None else v1.ACTION_SOURCE_FALLBACK,
-                fallback_reason=reason or "",
-            )
-        )
-        misses_in_row = 0 if reason is None else misses_in_row + 1
+        decision = _decide(answer, observation, u_last, reading, settings.fallback, excite(k))
+        after = plant.exchange(decision.applied)
+        ended = k + 1 == steps or stop.is_set()
+        record(_transition(numbering, observation, decision, after, ended))
+        misses_in_row = 0 if decision.reason is None else misses_in_row + 1
         timing.steps += 1
-        timing.misses += reason is not None
+        timing.misses += decision.reason is not None
         timing.overruns += clock.now_ns() > tick_ns + dt_ns
         if misses_in_row >= settings.max_misses:
             raise Stopped(
-                f"stopped after {misses_in_row} consecutive answers were missed; the last: {reason}"
+                f"stopped after {misses_in_row} consecutive answers were missed; the last: {decision.reason}"
             )
-        reading, u_last = after, applied
-        if after.terminated or stop.is_set():
+        reading, u_last = after, decision.applied
+        if after.terminated or ended:
             break
     return timing
+
+
+def _decide(
+    answer: v1.Action | str,
+    observation: v1.Observation,
+    u_last: np.ndarray,
+    reading: Reading,
+    fallback: Fallback,
+    excitation: np.ndarray | float,
+) -> Decision:
+    """Take the answer, excited, if it is usable; otherwise what the fallback law says."""
+    requested, reason = usable(answer, observation.sequence, len(u_last))
+    version = "" if isinstance(answer, str) else answer.policy_version
+    if requested is None:
+        return Decision(fallback(reading.x, u_last), None, reason, version)
+    applied = np.clip(requested + excitation, -1.0, 1.0).astype(np.float32)
+    return Decision(applied, requested, None, version)
+
+
+def _transition(
+    numbering: Numbering, observation: v1.Observation, decision: Decision, after: Reading, ended: bool
+) -> v1.Transition:
+    from_policy = decision.reason is None
+    return v1.Transition(
+        sequence=observation.sequence,
+        episode=numbering.episode,
+        purpose=numbering.purpose,
+        x=observation.x,
+        u_requested=() if decision.requested is None else decision.requested,
+        u_applied=decision.applied,
+        x_next=after.x,
+        t_ns=observation.t_ns,
+        terminated=after.terminated,
+        truncated=ended and not after.terminated,
+        policy_version=decision.policy_version,
+        action_source=v1.ACTION_SOURCE_POLICY if from_policy else v1.ACTION_SOURCE_FALLBACK,
+        fallback_reason=decision.reason or "",
+    )
 
 
 def usable(answer: v1.Action | str, sequence: int, size: int) -> tuple[np.ndarray | None, str | None]:
