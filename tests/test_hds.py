@@ -10,6 +10,7 @@ from trainer.learning.evaluation import evaluate
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
 from trainer.learning.pods import PODS, PODSConfig
 from trainer.learning.search import annealing, line_search
+from trainer.learning.starts import exploring_starts, reset_starts
 from trainer.learning.value import ValueSpec
 from trainer.policy.features import FeatureSpec
 from trainer.policy.network import PolicySpec
@@ -38,16 +39,18 @@ TASK = Task(
     residual=lambda x, u: jnp.stack([x[0], 0.3 * x[1], 0.1 * u[0]]),
     terminated=lambda x: jnp.abs(x[0]) > 4.0,
     reset=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
+    explore=lambda key: jax.random.uniform(key, (2,), minval=-2.0, maxval=2.0),
     success=lambda x: jnp.all(jnp.abs(x[-10:, 0]) < 0.1),
     model=no_model,  # pyright: ignore[reportArgumentType]
 )
 SPEC = PolicySpec(FEATURES, (32, 32), 1)
 CONFIG = PODSConfig(batch=32, horizon=8, regression_steps=60, minibatch=128)
+STARTS = reset_starts(TASK)
 VALUE = ValueSpec(FEATURES, (32, 32), 4, scale=5.0)
 
 
 def learner(find_direction: object, search: object) -> Algorithm:
-    parts = PODS(TASK, push, SPEC, VALUE, find_direction, search, CONFIG)  # pyright: ignore[reportArgumentType]
+    parts = PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, CONFIG)  # pyright: ignore[reportArgumentType]
     return Algorithm(parts.init, jax.jit(parts.step))
 
 
@@ -100,19 +103,20 @@ def test_an_episode_that_terminated_starts_anew_and_one_in_its_middle_goes_on() 
     algorithm = learner(gauss_newton(0.1), annealing((1.0,)))
     state = algorithm.init(jax.random.key(0))
     x = state.x.at[0].set(jnp.array([3.9, 30.0])).at[1].set(jnp.array([0.5, 0.0]))
-    state = state._replace(x=x, t=jnp.zeros_like(state.t))
+    state = state._replace(x=x, left=jnp.full_like(state.left, TASK.episode_steps))
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     after, _ = algorithm.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
-    assert int(after.t[0]) == 0
+    assert int(after.left[0]) == TASK.episode_steps
     assert abs(float(after.x[0, 0])) <= 1.0
-    assert int(after.t[1]) == CONFIG.horizon
+    assert int(after.left[1]) == TASK.episode_steps - CONFIG.horizon
 
 
 def test_a_trajectory_that_is_not_finite_teaches_nothing_and_training_goes_on() -> None:
     def fragile(theta: jax.Array, x: jax.Array, u: jax.Array) -> jax.Array:
         return jnp.where(jnp.abs(x[0]) > 0.9, jnp.nan, push(theta, x, u))
 
-    parts = PODS(TASK, fragile, SPEC, VALUE, gauss_newton(0.1), annealing((1.0, 0.3)), CONFIG)
+    anywhere = exploring_starts(TASK, 0.5, CONFIG.horizon)
+    parts = PODS(TASK, fragile, SPEC, VALUE, anywhere, gauss_newton(0.1), annealing((1.0, 0.3)), CONFIG)
     algorithm = Algorithm(parts.init, jax.jit(parts.step))
     state = algorithm.init(jax.random.key(0))
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)

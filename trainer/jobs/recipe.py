@@ -21,6 +21,7 @@ from trainer.learning.evaluation import Evaluate, evaluate
 from trainer.learning.hds import NETWORKS, Algorithm, Best, HDSConfig, mixture, train
 from trainer.learning.pods import PODS, PODSConfig, PODSState
 from trainer.learning.search import annealing
+from trainer.learning.starts import exploring_starts
 from trainer.learning.value import ValueSpec
 from trainer.policy.network import PolicySpec
 from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode
@@ -34,6 +35,7 @@ HIDDEN = (64, 64)
 VALUE_OUTPUTS = 8
 VALUE_SCALE = 10.0
 DAMPING = 0.1
+EXPLORING_SHARE, EXPLORING_STEPS = 0.5, 64
 STEP_SIZES = (1.0, 0.5, 0.2, 0.05)
 EVALUATION_EPISODES = 256
 EPOCHS = 100
@@ -70,7 +72,8 @@ def learner(task: Task, chosen: Rung) -> Learner:
     model = task.model(chosen.force, chosen.substeps)
     policy = PolicySpec(task.features, HIDDEN, len(task.action_names))
     value = ValueSpec(task.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE)
-    parts = PODS(task, model, policy, value, gauss_newton(DAMPING), annealing(STEP_SIZES), config)
+    starts = exploring_starts(task, EXPLORING_SHARE, EXPLORING_STEPS)
+    parts = PODS(task, model, policy, value, starts, gauss_newton(DAMPING), annealing(STEP_SIZES), config)
     algorithm = Algorithm(parts.init, jax.jit(parts.step))
     return Learner(task, chosen, policy, algorithm, jax.jit(evaluate(task, model, policy)), config)
 

@@ -17,6 +17,7 @@ import optax
 
 from trainer.learning.direction import FindDirection
 from trainer.learning.search import Search
+from trainer.learning.starts import Starts
 from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, running_costs, weights
 from trainer.learning.value import ValueSpec, td_lambda
 from trainer.policy.network import PolicySpec
@@ -68,7 +69,8 @@ class PODSState(NamedTuple):
     """Everything that the next epoch depends on.
 
     `policy` is what the regression moves and the roll-outs follow; `average` is its running average
-    over epochs (Polyak & Juditsky, 1992), which wanders less and is the one to publish.
+    over epochs (Polyak & Juditsky, 1992), which wanders less and is the one to publish. The next
+    trajectories begin at `x[N, n]`, whose episodes have `left[N]` control steps to go.
     """
 
     policy: Any
@@ -78,7 +80,7 @@ class PODSState(NamedTuple):
     optimiser: Any
     labels: Labels
     x: jax.Array
-    t: jax.Array
+    left: jax.Array
     epoch: jax.Array
 
 
@@ -111,9 +113,10 @@ class PODS:
     """The algorithm for `task`: two pure functions, `init` and `step`; the parts that vary are handed over.
 
     Attributes:
-        task: cost, start states and termination.
+        task: cost and termination.
         model: dynamics of one sample, given its parameters theta.
         policy, value: shapes of the networks.
+        starts: where trajectories begin.
         find_direction: first order or Gauss-Newton.
         search: line search or annealing.
         config: sizes and rates.
@@ -123,17 +126,18 @@ class PODS:
     model: Model
     policy: PolicySpec
     value: ValueSpec
+    starts: Starts
     find_direction: FindDirection
     search: Search
     config: PODSConfig
 
     def init(self, key: jax.Array) -> PODSState:
         """Draw networks, start states, and how far each episode has come."""
-        key_policy, key_value, key_x, key_t = jax.random.split(key, 4)
+        key_policy, key_value, key_start, key_left = jax.random.split(key, 4)
         parameters = self.policy.init(key_policy), self.value.init(key_value)
         batch = self.config.batch
-        x = jax.vmap(self.task.reset)(jax.random.split(key_x, batch))
-        t = jax.random.randint(key_t, (batch,), 0, self.task.episode_steps)
+        x, steps = self.starts(batch, key_start)
+        left = jax.random.randint(key_left, (batch,), 1, steps + 1)
         rows = (self.config.kept_batches, batch * self.config.horizon)
         labels = Labels(
             jnp.zeros((*rows, x.shape[1])),
@@ -144,7 +148,7 @@ class PODS:
         optimiser_state = self._optimiser.init(parameters)
         policy, value = parameters
         epoch = jnp.zeros((), jnp.int32)
-        return PODSState(policy, policy, value, value, optimiser_state, labels, x, t, epoch)
+        return PODSState(policy, policy, value, value, optimiser_state, labels, x, left, epoch)
 
     def step(
         self, state: PODSState, theta: Theta, schedule: Schedule, key: jax.Array
@@ -161,11 +165,11 @@ class PODS:
         )
         target_value = optax.incremental_update(value, state.target_value, self.config.target_rate)
         average = optax.incremental_update(policy, state.average, self.config.average_rate)
-        x, t = self._go_on(state, before, key_reset)
+        x, left = self._go_on(state, before, key_reset)
         costs = jax.vmap(lambda trajectory: running_costs(self._objective(value), trajectory))
         info = PODSInfo(jnp.mean(costs(before)), jnp.mean(costs(after)), policy_loss, value_loss)
         epoch = state.epoch + 1
-        return PODSState(policy, average, value, target_value, optimiser_state, labels, x, t, epoch), info
+        return PODSState(policy, average, value, target_value, optimiser_state, labels, x, left, epoch), info
 
     @property
     def _optimiser(self) -> optax.GradientTransformationExtraArgs:
@@ -239,11 +243,11 @@ class PODS:
     def _go_on(self, state: PODSState, before: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return where the next trajectories start: where these ended, or anew where the episode is over."""
         last = before.x[:, -1]
-        t = state.t + self.config.horizon
-        over = (t >= self.task.episode_steps) | jax.vmap(self.task.terminated)(last)
+        left = state.left - self.config.horizon
+        over = (left <= 0) | jax.vmap(self.task.terminated)(last)
         over |= ~jnp.all(jnp.isfinite(last), axis=-1)
-        starts = jax.vmap(self.task.reset)(jax.random.split(key, self.config.batch))
-        return jnp.where(over[:, None], starts, last), jnp.where(over, 0, t)
+        anew = self.starts(self.config.batch, key)
+        return jnp.where(over[:, None], anew.x, last), jnp.where(over, anew.left, left)
 
 
 def _usable(x: jax.Array, u: jax.Array, cost_to_go: jax.Array, alive: jax.Array) -> Labels:

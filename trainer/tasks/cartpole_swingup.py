@@ -38,6 +38,11 @@ def _reset(key: jax.Array) -> jax.Array:
     return jnp.array([0.0, jnp.pi, 0.0, 0.0]) + jax.random.uniform(key, (4,), minval=-spread, maxval=spread)
 
 
+def _explore(key: jax.Array) -> jax.Array:
+    spread = jnp.array([1.0, jnp.pi, 2.0, 6.0])
+    return jax.random.uniform(key, (4,), minval=-spread, maxval=spread)
+
+
 def _success(x: jax.Array) -> jax.Array:
     return jnp.mean(jnp.cos(x[-JUDGED_STEPS:, 1]) > UPRIGHT) >= 0.9
 
@@ -62,6 +67,7 @@ TASK = Task(
     residual=_residual,
     terminated=_never,
     reset=_reset,
+    explore=_explore,
     success=_success,
     model=_model,
 )

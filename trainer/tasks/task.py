@@ -22,7 +22,8 @@ class Task:
         features: what networks see of a state.
         residual: `(x[n], u[m]) -> r[k]`; a control step costs ½‖r‖².
         terminated: `(x[n]) -> bool`, whether the plant has left its safe set.
-        reset: `(key) -> x[n]`, draws a start state.
+        reset: `(key) -> x[n]`, draws the start state of an episode.
+        explore: `(key) -> x[n]`, draws any state from which acting well is worth knowing.
         success: `(x[T + 1, n]) -> bool`, of the states of one episode.
         model: `(force, substeps) -> BraxModel`, the simulator plus a force on its joints.
     """
@@ -36,5 +37,6 @@ class Task:
     residual: Callable[[jax.Array, jax.Array], jax.Array]
     terminated: Callable[[jax.Array], jax.Array]
     reset: Callable[[jax.Array], jax.Array]
+    explore: Callable[[jax.Array], jax.Array]
     success: Callable[[jax.Array], jax.Array]
     model: Callable[[Force, int], BraxModel]
