@@ -8,6 +8,7 @@ import pytest
 from trainer.learning.direction import gauss_newton, gradient
 from trainer.learning.evaluation import evaluate
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
+from trainer.learning.labels import along_trajectory
 from trainer.learning.pods import PODS, PODSConfig
 from trainer.learning.search import annealing, line_search
 from trainer.learning.starts import exploring_starts, reset_starts
@@ -50,7 +51,7 @@ VALUE = ValueSpec(FEATURES, (32, 32), 4, scale=5.0)
 
 
 def learner(find_direction: object, search: object) -> Algorithm:
-    parts = PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, CONFIG)  # pyright: ignore[reportArgumentType]
+    parts = PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, along_trajectory, CONFIG)  # pyright: ignore[reportArgumentType]
     return Algorithm(parts.init, jax.jit(parts.step))
 
 
@@ -116,12 +117,22 @@ def test_a_trajectory_that_is_not_finite_teaches_nothing_and_training_goes_on() 
         return jnp.where(jnp.abs(x[0]) > 0.9, jnp.nan, push(theta, x, u))
 
     anywhere = exploring_starts(TASK, 0.5, CONFIG.horizon)
-    parts = PODS(TASK, fragile, SPEC, VALUE, anywhere, gauss_newton(0.1), annealing((1.0, 0.3)), CONFIG)
+    parts = PODS(
+        TASK,
+        fragile,
+        SPEC,
+        VALUE,
+        anywhere,
+        gauss_newton(0.1),
+        annealing((1.0, 0.3)),
+        along_trajectory,
+        CONFIG,
+    )
     algorithm = Algorithm(parts.init, jax.jit(parts.step))
     state = algorithm.init(jax.random.key(0))
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     for epoch in range(3):
         state, _ = algorithm.step(state, theta, schedule(HDSConfig(), epoch), jax.random.key(epoch))
-        assert np.any(np.asarray(state.labels.weight[epoch]) == 0.0), "some trajectories did break"
-        for leaf in jax.tree.leaves((state.policy, state.value, state.x, state.labels)):
+        assert np.any(np.asarray(state.costs.weight[epoch]) == 0.0), "some trajectories did break"
+        for leaf in jax.tree.leaves((state.policy, state.value, state.x, state.actions, state.costs)):
             assert np.all(np.isfinite(leaf))

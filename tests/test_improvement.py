@@ -31,6 +31,8 @@ OBJECTIVE = Objective(lambda x, u: jnp.concatenate([x, 0.3 * u]), lambda x: 3.0 
 NOMINAL = rollout(linear, None, lambda t, x: 0.3 * jnp.sin(t)[None], START, STEPS)
 BENT_NOMINAL = rollout(bent, None, lambda t, x: 0.3 * jnp.sin(t)[None], START, STEPS)
 
+SILENT = jnp.zeros((STEPS, 1))
+
 
 def cost_of(u: jax.Array, model=linear, objective: Objective = OBJECTIVE) -> jax.Array:
     return total_cost(objective, rollout(model, None, lambda t, x: u[t], START, STEPS))
@@ -42,6 +44,11 @@ def test_first_order_direction_is_minus_the_gradient_of_the_total_cost() -> None
     for t in range(STEPS):
         up, down = (cost_of(BENT_NOMINAL.u.at[t, 0].add(s * h), bent) for s in (1, -1))
         np.testing.assert_allclose(-k[t, 0], (up - down) / (2 * h), atol=1e-4)
+
+
+def test_gauss_newton_reports_the_same_slope_as_first_order() -> None:
+    slopes = [find(OBJECTIVE, bent, None, BENT_NOMINAL).slope for find in (gradient, gauss_newton(0.1))]
+    np.testing.assert_allclose(slopes[1], slopes[0], rtol=1e-5)
 
 
 def test_first_order_direction_counts_nothing_after_termination() -> None:
@@ -88,7 +95,7 @@ def test_an_action_at_its_bound_neither_moves_beyond_it_nor_feeds_back() -> None
 @pytest.mark.parametrize("seed", range(5))
 def test_line_search_and_cold_annealing_never_make_a_trajectory_worse(seed: int) -> None:
     key = jax.random.key(seed)
-    wild = Direction(5.0 * jax.random.normal(key, (STEPS, 1)), jnp.zeros((STEPS, 1, 2)))
+    wild = Direction(5.0 * jax.random.normal(key, (STEPS, 1)), jnp.zeros((STEPS, 1, 2)), SILENT)
     before = float(total_cost(OBJECTIVE, BENT_NOMINAL))
     for search in (line_search((1.0, 0.3)), annealing((1.0, 0.3))):
         after = search(OBJECTIVE, bent, None, BENT_NOMINAL, wild, key, jnp.zeros(()))
@@ -96,7 +103,7 @@ def test_line_search_and_cold_annealing_never_make_a_trajectory_worse(seed: int)
 
 
 def test_annealing_accepts_worse_steps_as_often_as_metropolis_says() -> None:
-    bad = Direction(jnp.full((STEPS, 1), 0.4), jnp.zeros((STEPS, 1, 2)))
+    bad = Direction(jnp.full((STEPS, 1), 0.4), jnp.zeros((STEPS, 1, 2)), SILENT)
     search = annealing((1.0,))
     before = total_cost(OBJECTIVE, BENT_NOMINAL)
     keys = jax.random.split(jax.random.key(1), 4000)
@@ -114,7 +121,7 @@ def test_a_trial_that_is_not_finite_is_never_taken() -> None:
     def explodes(theta: None, x: jax.Array, u: jax.Array) -> jax.Array:
         return jnp.where(u[0] > 0.9, jnp.nan, linear(theta, x, u))
 
-    up = Direction(jnp.full((STEPS, 1), 5.0), jnp.zeros((STEPS, 1, 2)))
+    up = Direction(jnp.full((STEPS, 1), 5.0), jnp.zeros((STEPS, 1, 2)), SILENT)
     for search in (line_search((1.0,)), annealing((1.0,))):
         hot = jnp.asarray(1e3)
         after: Trajectory = search(OBJECTIVE, explodes, None, NOMINAL, up, jax.random.key(0), hot)

@@ -32,6 +32,8 @@ class Serve:
     """Where the database and the checkpoints are kept."""
     database: str = ""
     """SQLAlchemy URL of another database; empty is SQLite in the state directory."""
+    float64: bool = False
+    """Learn in double precision; published policies are single precision either way."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class Cancel:
 
 def _serve(command: Serve) -> None:
     compilation_cache.enable()
+    if command.float64:
+        os.environ["JAX_ENABLE_X64"] = "1"  # read by the worker process
     from trainer.server import serve
 
     logging.basicConfig(

@@ -1,6 +1,7 @@
 """The recipe of a job: (fit dynamics,) train, choose the best, export."""
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.direction import gauss_newton
 from trainer.learning.evaluation import Evaluate, evaluate
 from trainer.learning.hds import NETWORKS, Algorithm, Best, HDSConfig, mixture, train
+from trainer.learning.labels import along_trajectory
 from trainer.learning.pods import PODS, PODSConfig, PODSState
 from trainer.learning.search import annealing
 from trainer.learning.starts import exploring_starts
@@ -28,6 +30,8 @@ from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode
 from trainer.store.schema import open_database
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[Progress], None]
 
@@ -73,7 +77,8 @@ def learner(task: Task, chosen: Rung) -> Learner:
     policy = PolicySpec(task.features, HIDDEN, len(task.action_names))
     value = ValueSpec(task.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE)
     starts = exploring_starts(task, EXPLORING_SHARE, EXPLORING_STEPS)
-    parts = PODS(task, model, policy, value, starts, gauss_newton(DAMPING), annealing(STEP_SIZES), config)
+    direction, search = gauss_newton(DAMPING), annealing(STEP_SIZES)
+    parts = PODS(task, model, policy, value, starts, direction, search, along_trajectory, config)
     algorithm = Algorithm(parts.init, jax.jit(parts.step))
     return Learner(task, chosen, policy, algorithm, jax.jit(evaluate(task, model, policy)), config)
 
@@ -175,6 +180,10 @@ def train_policy(
     best = None
     for epoch, info, best in train(parts.algorithm, parts.evaluate, theta, judged_in, config, key, warm):
         metrics["training_cost_per_step"] = float(info.cost)
+        metrics["gradient_norm_p99"] = float(info.gradient_p99)
+        if left_out := int(info.fault.steps):
+            metrics["left_out_steps"] = metrics.get("left_out_steps", 0.0) + left_out
+            log.warning("epoch %d: %s", epoch, info.fault)
         if best is not None:
             metrics["model_success"], metrics["model_cost"] = best.success, best.cost
         report(Progress(phase, offset + (1.0 - offset) * epoch / config.epochs, metrics))
@@ -228,5 +237,6 @@ def _publish(
     )
     members = stacked(parts.rung.nothing(task)) if fit is None else fit.members
     training = {name: getattr(best.state, name) for name in NETWORKS}
-    version = export(request.checkpoints, best.policy, metadata, members._asdict(), training)
+    served = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), best.policy)
+    version = export(request.checkpoints, served, metadata, members._asdict(), training)
     return Published(version, request.parent, metadata.real_seconds, metadata.metrics)

@@ -22,10 +22,11 @@ from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, wei
 
 
 class Direction(NamedTuple):
-    """Move the actions along `du = alpha k + K dx`: `k[H, m]`, `K[H, m, n]`."""
+    """Move the actions along `du = alpha k + K dx`: `k[H, m]`, `K[H, m, n]`; `slope[H, m]` is ∂C/∂u."""
 
     k: jax.Array
     K: jax.Array
+    slope: jax.Array
 
 
 FindDirection = Callable[[Objective, Model, Theta, Trajectory], Direction]
@@ -64,10 +65,10 @@ def gradient(objective: Objective, model: Model, theta: Theta, trajectory: Traje
 
     def back(lam: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         A, B, r, R, S = step
-        return R.T @ r + A.T @ lam, -(S.T @ r + B.T @ lam)
+        return R.T @ r + A.T @ lam, S.T @ r + B.T @ lam
 
-    _, k = jax.lax.scan(back, e.lam, (e.A, e.B, e.r, e.R, e.S), reverse=True)
-    return Direction(k, jnp.zeros((*k.shape, e.A.shape[-1])))
+    _, slope = jax.lax.scan(back, e.lam, (e.A, e.B, e.r, e.R, e.S), reverse=True)
+    return Direction(-slope, jnp.zeros((*slope.shape, e.A.shape[-1])), slope)
 
 
 def gauss_newton(damping: float) -> FindDirection:
@@ -82,8 +83,8 @@ def gauss_newton(damping: float) -> FindDirection:
     def find(objective: Objective, model: Model, theta: Theta, trajectory: Trajectory) -> Direction:
         e = expand(objective, model, theta, trajectory)
 
-        def back(carry: tuple[jax.Array, jax.Array], step: tuple[jax.Array, ...]) -> tuple:
-            lam, V = carry
+        def back(carry: tuple[jax.Array, ...], step: tuple[jax.Array, ...]) -> tuple:
+            lam, V, adjoint = carry
             A, B, r, R, S, u = step
             q_x, q_u = R.T @ r + A.T @ lam, S.T @ r + B.T @ lam
             q_xx, q_uu, q_ux = R.T @ R + A.T @ V @ A, S.T @ S + B.T @ V @ B, S.T @ R + B.T @ V @ A
@@ -94,10 +95,11 @@ def gauss_newton(damping: float) -> FindDirection:
             k, K = -solution[:, 0], -solution[:, 1:]
             lam = q_x + K.T @ q_uu @ k + K.T @ q_u + q_ux.T @ k
             V = q_xx + K.T @ q_uu @ K + K.T @ q_ux + q_ux.T @ K
-            return (lam, 0.5 * (V + V.T)), (k, K)
+            slope, adjoint = S.T @ r + B.T @ adjoint, R.T @ r + A.T @ adjoint
+            return (lam, 0.5 * (V + V.T), adjoint), (k, K, slope)
 
         steps = (e.A, e.B, e.r, e.R, e.S, trajectory.u)
-        _, (k, K) = jax.lax.scan(back, (e.lam, e.V), steps, reverse=True)
-        return Direction(k, K)
+        _, (k, K, slope) = jax.lax.scan(back, (e.lam, e.V, e.lam), steps, reverse=True)
+        return Direction(k, K, slope)
 
     return find

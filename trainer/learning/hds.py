@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from trainer.learning.evaluation import Evaluate
 from trainer.learning.pods import PODSInfo, PODSState, Schedule
+from trainer.learning.sharding import batch_mesh, spread
 from trainer.learning.trajectory import Theta
 from trainer.policy.network import Parameters
 
@@ -74,9 +75,9 @@ def schedule(config: HDSConfig, epoch: int) -> Schedule:
     left = 1.0 - epoch / config.epochs
     ratio = config.final_learning_rate / config.learning_rate
     return Schedule(
-        noise=jnp.float32(config.noise * left),
-        temperature=jnp.float32(config.temperature * left**2),
-        learning_rate=jnp.float32(config.learning_rate * ratio ** (1.0 - left)),
+        noise=jnp.asarray(config.noise * left),
+        temperature=jnp.asarray(config.temperature * left**2),
+        learning_rate=jnp.asarray(config.learning_rate * ratio ** (1.0 - left)),
     )
 
 
@@ -109,14 +110,17 @@ def train(
 
     Success wanders near the end of a training, so the best policy by success, then cost, over
     episodes in the models `judged_in` is kept; what a warm start brings along is judged there too.
-    Real data plays no part in that choice.
+    Real data plays no part in that choice. The batch is spread over all devices.
     """
     key_init, key_judge, key = jax.random.split(key, 3)
     state = algorithm.init(key_init) if warm is None else _restart(warm, algorithm.init(key_init))
     judged = lambda state: _judge(evaluate, state, judged_in, key_judge)  # noqa: E731
     best = None if warm is None else judged(state)
+    mesh = batch_mesh(state.x.shape[0])
     for epoch in range(config.epochs):
         key, key_step = jax.random.split(key)
+        if mesh.size > 1:
+            state, theta = spread(mesh, state, theta)
         state, info = algorithm.step(state, theta, schedule(config, epoch), key_step)
         last = epoch + 1 == config.epochs
         if last or (epoch >= config.epochs // 2 and (epoch + 1) % config.check_every == 0):

@@ -15,10 +15,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.learning.direction import FindDirection
+from trainer.learning.direction import Direction, FindDirection
+from trainer.learning.faults import Fault, find_fault
+from trainer.learning.labels import Labels, Teach, no_labels, push
+from trainer.learning.regression import Losses, Networks, Regression
 from trainer.learning.search import Search
 from trainer.learning.starts import Starts
-from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, running_costs, weights
+from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, weights
 from trainer.learning.value import ValueSpec, td_lambda
 from trainer.policy.network import PolicySpec
 from trainer.tasks.task import Task
@@ -53,18 +56,6 @@ class PODSConfig:
     average_rate: float = 0.2
 
 
-class Labels(NamedTuple):
-    """A ring of regression data: `x[D, N·H, n]`, `u[D, N·H, m]`, `cost_to_go[D, N·H]`, `weight[D, N·H]`.
-
-    The weight is 1, or 0 where the state has terminated or anything is not finite.
-    """
-
-    x: jax.Array
-    u: jax.Array
-    cost_to_go: jax.Array
-    weight: jax.Array
-
-
 class PODSState(NamedTuple):
     """Everything that the next epoch depends on.
 
@@ -78,7 +69,8 @@ class PODSState(NamedTuple):
     value: Any
     target_value: Any
     optimiser: Any
-    labels: Labels
+    actions: Labels
+    costs: Labels
     x: jax.Array
     left: jax.Array
     epoch: jax.Array
@@ -93,19 +85,32 @@ class Schedule(NamedTuple):
 
 
 class PODSInfo(NamedTuple):
-    """The story of one epoch; every field is a scalar.
+    """The story of one epoch; every field but `fault` is a scalar.
 
     Attributes:
         cost: mean cost of a control step of the policy's own trajectories.
         improved_cost: the same after the improvement.
         policy_loss: mean squared distance from the improved actions.
         value_loss: mean squared TD error, relative to the value's scale.
+        gradient_median, gradient_p99: over the batch, of the norm of ∂C/∂u of a policy's trajectory.
+        fault: the first number that was not finite.
     """
 
     cost: jax.Array
     improved_cost: jax.Array
     policy_loss: jax.Array
     value_loss: jax.Array
+    gradient_median: jax.Array
+    gradient_p99: jax.Array
+    fault: Fault
+
+
+class _Improved(NamedTuple):
+    """One sample's trajectory before and after the improvement, and the last direction's gains and slope."""
+
+    before: Trajectory
+    after: Trajectory
+    direction: Direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +124,7 @@ class PODS:
         starts: where trajectories begin.
         find_direction: first order or Gauss-Newton.
         search: line search or annealing.
+        teach: labels along the improved trajectories, or also around them.
         config: sizes and rates.
     """
 
@@ -129,54 +135,73 @@ class PODS:
     starts: Starts
     find_direction: FindDirection
     search: Search
+    teach: Teach
     config: PODSConfig
 
     def init(self, key: jax.Array) -> PODSState:
         """Draw networks, start states, and how far each episode has come."""
         key_policy, key_value, key_start, key_left = jax.random.split(key, 4)
-        parameters = self.policy.init(key_policy), self.value.init(key_value)
-        batch = self.config.batch
+        networks = Networks(self.policy.init(key_policy), self.value.init(key_value))
+        batch, kept = self.config.batch, self.config.kept_batches
         x, steps = self.starts(batch, key_start)
         left = jax.random.randint(key_left, (batch,), 1, steps + 1)
-        rows = (self.config.kept_batches, batch * self.config.horizon)
-        labels = Labels(
-            jnp.zeros((*rows, x.shape[1])),
-            jnp.zeros((*rows, self.policy.action_size)),
-            jnp.zeros(rows),
-            jnp.zeros(rows),
+        n, m = x.shape[1], self.policy.action_size
+        return PODSState(
+            policy=networks.policy,
+            average=networks.policy,
+            value=networks.value,
+            target_value=networks.value,
+            optimiser=self._regression.init(networks),
+            actions=no_labels(kept, batch * self._lesson_length(n, m), n, m),
+            costs=no_labels(kept, batch * self.config.horizon, n, 1),
+            x=x,
+            left=left,
+            epoch=jnp.zeros((), jnp.int32),
         )
-        optimiser_state = self._optimiser.init(parameters)
-        policy, value = parameters
-        epoch = jnp.zeros((), jnp.int32)
-        return PODSState(policy, policy, value, value, optimiser_state, labels, x, left, epoch)
 
     def step(
         self, state: PODSState, theta: Theta, schedule: Schedule, key: jax.Array
     ) -> tuple[PODSState, PODSInfo]:
         """Run one epoch with the model parameters `theta` (leading axis N)."""
-        key_improve, key_regress, key_reset = jax.random.split(key, 3)
+        key_improve, key_teach, key_regress, key_reset = jax.random.split(key, 4)
         keys = jax.random.split(key_improve, self.config.batch)
-        before, after = jax.vmap(self._improve, (None, 0, 0, None, 0))(state, theta, state.x, schedule, keys)
-        labels, filled = self._keep(state, after)
-        optimiser_state = state.optimiser
-        optimiser_state.hyperparams["learning_rate"] = schedule.learning_rate
-        (policy, value), optimiser_state, (policy_loss, value_loss) = self._regress(
-            (state.policy, state.value), optimiser_state, labels, filled, key_regress
+        improved = jax.vmap(self._improve, (None, 0, 0, None, 0))(state, theta, state.x, schedule, keys)
+        actions, costs, fault = self._keep(state, improved, key_teach)
+        networks, optimiser_state, losses = self._regression.descend(
+            Networks(state.policy, state.value),
+            state.optimiser,
+            schedule.learning_rate,
+            actions,
+            costs,
+            jnp.minimum(state.epoch + 1, self.config.kept_batches),
+            key_regress,
         )
-        target_value = optax.incremental_update(value, state.target_value, self.config.target_rate)
-        average = optax.incremental_update(policy, state.average, self.config.average_rate)
-        x, left = self._go_on(state, before, key_reset)
-        costs = jax.vmap(lambda trajectory: running_costs(self._objective(value), trajectory))
-        info = PODSInfo(jnp.mean(costs(before)), jnp.mean(costs(after)), policy_loss, value_loss)
-        epoch = state.epoch + 1
-        return PODSState(policy, average, value, target_value, optimiser_state, labels, x, left, epoch), info
+        x, left = self._go_on(state, improved.before, key_reset)
+        after = PODSState(
+            policy=networks.policy,
+            average=optax.incremental_update(networks.policy, state.average, self.config.average_rate),
+            value=networks.value,
+            target_value=optax.incremental_update(
+                networks.value, state.target_value, self.config.target_rate
+            ),
+            optimiser=optimiser_state,
+            actions=actions,
+            costs=costs,
+            x=x,
+            left=left,
+            epoch=state.epoch + 1,
+        )
+        return after, self._tell(improved, losses, fault)
 
     @property
-    def _optimiser(self) -> optax.GradientTransformationExtraArgs:
-        clipped = lambda learning_rate: optax.chain(  # noqa: E731
-            optax.clip_by_global_norm(1.0), optax.adam(learning_rate)
-        )
-        return optax.inject_hyperparams(clipped)(learning_rate=1e-3)
+    def _regression(self) -> Regression:
+        return Regression(self.policy, self.value, self.config.regression_steps, self.config.minibatch)
+
+    def _lesson_length(self, n: int, m: int) -> int:
+        horizon = self.config.horizon
+        trajectory = Trajectory(jnp.zeros((horizon + 1, n)), jnp.zeros((horizon, m)))
+        gains = jnp.zeros((horizon, m, n))
+        return jax.eval_shape(self.teach, trajectory, gains, jax.random.key(0)).x.shape[0]
 
     def _objective(self, value: Any) -> Objective:
         terminal = lambda x: self.value.residual(value, x)  # noqa: E731
@@ -184,8 +209,8 @@ class PODS:
 
     def _improve(
         self, state: PODSState, theta: Theta, x: jax.Array, schedule: Schedule, key: jax.Array
-    ) -> tuple[Trajectory, Trajectory]:
-        """Roll one sample out from x[n]; return its trajectory before and after the improvement."""
+    ) -> _Improved:
+        """Roll one sample out from x[n], and improve its actions."""
         key_noise, key_search = jax.random.split(key)
         shape = (self.config.horizon, self.policy.action_size)
         noise = schedule.noise * jax.random.normal(key_noise, shape)
@@ -193,52 +218,40 @@ class PODS:
         before = rollout(self.model, theta, law, x, self.config.horizon)
         objective = self._objective(state.target_value)
 
-        def again(trajectory: Trajectory, key: jax.Array) -> tuple[Trajectory, None]:
+        def again(trajectory: Trajectory, key: jax.Array) -> tuple[Trajectory, Direction]:
             direction = self.find_direction(objective, self.model, theta, trajectory)
             temperature = schedule.temperature
-            return self.search(objective, self.model, theta, trajectory, direction, key, temperature), None
+            after = self.search(objective, self.model, theta, trajectory, direction, key, temperature)
+            return after, direction
 
-        after, _ = jax.lax.scan(again, before, jax.random.split(key_search, self.config.passes))
-        return before, after
+        after, directions = jax.lax.scan(again, before, jax.random.split(key_search, self.config.passes))
+        return _Improved(before, after, jax.tree.map(lambda leaf: leaf[-1], directions))
 
-    def _keep(self, state: PODSState, after: Trajectory) -> tuple[Labels, jax.Array]:
-        """Put the improved trajectories `after`[N] into the ring; return it and its number of labels."""
+    def _keep(self, state: PODSState, improved: _Improved, key: jax.Array) -> tuple[Labels, Labels, Fault]:
+        """Put what the improved trajectories[N] teach of actions and of costs to go into the rings."""
         objective = self._objective(state.target_value)
-        targets = jax.vmap(lambda trajectory: td_lambda(objective, trajectory, self.config.blend))(after)
+        before, after, direction = improved
+        costs = jax.vmap(lambda trajectory: td_lambda(objective, trajectory, self.config.blend))(after)
         alive = jax.vmap(lambda trajectory: weights(objective, trajectory.x))(after)[:, :-1] > 0
-        x = after.x[:, :-1].reshape(-1, state.x.shape[1])
-        newest = _usable(
-            x, after.u.reshape(-1, self.policy.action_size), targets.reshape(-1), alive.reshape(-1)
+        lesson = jax.vmap(self.teach)(after, direction.K, jax.random.split(key, self.config.batch))
+        repeated = jnp.tile(alive, (1, lesson.x.shape[1] // alive.shape[1]))
+        rows = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
+        actions = push(state.actions, state.epoch, rows(lesson.x), rows(lesson.u), rows(repeated))
+        kept = push(state.costs, state.epoch, rows(after.x[:, :-1]), costs.reshape(-1, 1), rows(alive))
+        gains = direction.K.reshape(*direction.k.shape[:2], -1)
+        moves = jnp.concatenate([direction.k, gains], axis=-1)
+        return actions, kept, find_fault(before.x[:, 1:], before.u, moves, after.x[:, 1:], costs)
+
+    def _tell(self, improved: _Improved, losses: Losses, fault: Fault) -> PODSInfo:
+        costs = jax.vmap(
+            lambda trajectory: (
+                0.5 * jnp.sum(jax.vmap(self.task.residual)(trajectory.x[:-1], trajectory.u) ** 2, -1)
+            )
         )
-        slot = state.epoch % self.config.kept_batches
-        labels = jax.tree.map(lambda ring, new: ring.at[slot].set(new), state.labels, newest)
-        return labels, jnp.minimum(state.epoch + 1, self.config.kept_batches) * x.shape[0]
-
-    def _loss(self, parameters: tuple, labels: Labels) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        policy, value = parameters
-        share = labels.weight / jnp.maximum(jnp.sum(labels.weight), 1.0)
-        missed = jnp.mean((self.policy.apply(policy, labels.x) - labels.u) ** 2, axis=-1)
-        errors = (self.value.cost_to_go(value, labels.x) - labels.cost_to_go) / self.value.scale
-        policy_loss, value_loss = share @ missed, share @ errors**2
-        return policy_loss + value_loss, (policy_loss, value_loss)
-
-    def _regress(
-        self, parameters: tuple, optimiser_state: Any, labels: Labels, filled: jax.Array, key: jax.Array
-    ) -> tuple[tuple, Any, tuple[jax.Array, jax.Array]]:
-        """Descend on minibatches of the first `filled` labels."""
-        flat = Labels(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in labels))
-
-        def descend(carry: tuple, key: jax.Array) -> tuple[tuple, tuple[jax.Array, jax.Array]]:
-            parameters, optimiser_state = carry
-            rows = jax.random.randint(key, (self.config.minibatch,), 0, filled)
-            minibatch = Labels(*(leaf[rows] for leaf in flat))
-            gradients, losses = jax.grad(self._loss, has_aux=True)(parameters, minibatch)
-            updates, optimiser_state = self._optimiser.update(gradients, optimiser_state)
-            return (optax.apply_updates(parameters, updates), optimiser_state), losses
-
-        keys = jax.random.split(key, self.config.regression_steps)
-        carry, losses = jax.lax.scan(descend, (parameters, optimiser_state), keys)
-        return *carry, jax.tree.map(jnp.mean, losses)
+        norms = jnp.sqrt(jnp.sum(improved.direction.slope**2, axis=(1, 2)))
+        median, most = jnp.nanpercentile(norms, jnp.array([50.0, 99.0]))
+        before, after = (jnp.nanmean(costs(part)) for part in (improved.before, improved.after))
+        return PODSInfo(before, after, losses.policy, losses.value, median, most, fault)
 
     def _go_on(self, state: PODSState, before: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return where the next trajectories start: where these ended, or anew where the episode is over."""
@@ -248,10 +261,3 @@ class PODS:
         over |= ~jnp.all(jnp.isfinite(last), axis=-1)
         anew = self.starts(self.config.batch, key)
         return jnp.where(over[:, None], anew.x, last), jnp.where(over, anew.left, left)
-
-
-def _usable(x: jax.Array, u: jax.Array, cost_to_go: jax.Array, alive: jax.Array) -> Labels:
-    """Return labels in which whatever is not finite is 0 and weighs nothing."""
-    finite = jnp.all(jnp.isfinite(x), axis=-1) & jnp.all(jnp.isfinite(u), axis=-1) & jnp.isfinite(cost_to_go)
-    x, u, cost_to_go = (jnp.nan_to_num(leaf, posinf=0.0, neginf=0.0) for leaf in (x, u, cost_to_go))
-    return Labels(x, u, cost_to_go, (finite & alive).astype(x.dtype))

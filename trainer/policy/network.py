@@ -26,9 +26,9 @@ class MLP(nn.Module):
     def __call__(self, z: jax.Array) -> jax.Array:
         """Map z[..., f] to [..., outputs]."""
         for width in self.hidden:
-            z = nn.tanh(nn.Dense(width)(z))
+            z = nn.tanh(nn.Dense(width, param_dtype=z.dtype)(z))
         initial = nn.initializers.variance_scaling(self.output_scale**2, "fan_in", "truncated_normal")
-        return nn.Dense(self.outputs, kernel_init=initial)(z)
+        return nn.Dense(self.outputs, kernel_init=initial, param_dtype=z.dtype)(z)
 
 
 def forward(network: MLP, parameters: Parameters, z: jax.Array) -> jax.Array:

@@ -1,0 +1,96 @@
+"""Regress policy and value on labels, by Adam on minibatches.
+
+Notation (with that of `labels`)
+    u   actions that the policy is to give           [R, m]
+    G   cost to go that the value is to give         [R, 1]
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from trainer.learning.labels import Labels
+from trainer.learning.value import ValueSpec
+from trainer.policy.network import PolicySpec
+
+
+class Networks(NamedTuple):
+    """Parameters of policy and value."""
+
+    policy: Any
+    value: Any
+
+
+class Losses(NamedTuple):
+    """Mean squared action error, and mean squared error of the cost to go in units of the value's scale."""
+
+    policy: jax.Array
+    value: jax.Array
+
+
+@dataclass(frozen=True)
+class Regression:
+    """`steps` of Adam on minibatches of `minibatch` labels; gradients are clipped to norm 1.
+
+    A step whose gradient is not finite is left out.
+    """
+
+    policy: PolicySpec
+    value: ValueSpec
+    steps: int
+    minibatch: int
+
+    def init(self, networks: Networks) -> Any:
+        """Return the optimiser's state."""
+        return self._optimiser.init(networks)
+
+    def descend(
+        self,
+        networks: Networks,
+        optimiser_state: Any,
+        learning_rate: jax.Array,
+        actions: Labels,
+        costs: Labels,
+        batches: jax.Array,
+        key: jax.Array,
+    ) -> tuple[Networks, Any, Losses]:
+        """Return the networks after descending on the first `batches` of each ring, and the mean losses."""
+        optimiser_state.hyperparams["learning_rate"] = learning_rate
+        rings = [Labels(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in ring)) for ring in (actions, costs)]
+
+        def step(carry: tuple, key: jax.Array) -> tuple[tuple, Losses]:
+            networks, optimiser_state = carry
+            drawn = []
+            for ring, key_ring in zip(rings, jax.random.split(key), strict=True):
+                filled = batches * (ring.x.shape[0] // actions.x.shape[0])
+                rows = jax.random.randint(key_ring, (self.minibatch,), 0, filled)
+                drawn.append(Labels(*(leaf[rows] for leaf in ring)))
+            gradients, losses = jax.grad(self._loss, has_aux=True)(networks, *drawn)
+            updates, moved = self._optimiser.update(gradients, optimiser_state)
+            usable = jnp.isfinite(optax.tree.norm(gradients))
+            after = optax.apply_updates(networks, updates), moved
+            return jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, carry), losses
+
+        keys = jax.random.split(key, self.steps)
+        (networks, optimiser_state), losses = jax.lax.scan(step, (networks, optimiser_state), keys)
+        return networks, optimiser_state, jax.tree.map(jnp.mean, losses)
+
+    @property
+    def _optimiser(self) -> optax.GradientTransformationExtraArgs:
+        clipped = lambda learning_rate: optax.chain(  # noqa: E731
+            optax.clip_by_global_norm(1.0), optax.adam(learning_rate)
+        )
+        return optax.inject_hyperparams(clipped)(learning_rate=1e-3)
+
+    def _loss(self, networks: Networks, actions: Labels, costs: Labels) -> tuple[jax.Array, Losses]:
+        missed = jnp.mean((self.policy.apply(networks.policy, actions.x) - actions.y) ** 2, axis=-1)
+        errors = (self.value.cost_to_go(networks.value, costs.x) - costs.y[:, 0]) / self.value.scale
+        losses = Losses(_mean(missed, actions.weight), _mean(errors**2, costs.weight))
+        return losses.policy + losses.value, losses
+
+
+def _mean(values: jax.Array, weight: jax.Array) -> jax.Array:
+    return values @ weight / jnp.maximum(jnp.sum(weight), 1.0)
