@@ -4,14 +4,22 @@ import numpy as np
 import pytest
 
 from trainer.learning.trajectory import rollout
-from trainer.models.brax_model import BraxModel, load_system, no_force
+from trainer.models.brax_model import BraxModel, Force, load_system, no_force
 from trainer.models.friction import Friction, friction_force
 from trainer.tasks import load_task
 
 TASK = load_task("cartpole_swingup")
-FREE = TASK.model(no_force, 1)
+
+
+def with_force(force: Force) -> BraxModel:
+    model = TASK.model(force, 1)
+    assert isinstance(model, BraxModel)
+    return model
+
+
+FREE = with_force(no_force)
 FRICTION = Friction(*(jnp.array(v) for v in ([8.0, 0.3], [15.0, 0.3], [9.0, 0.2], [0.1, 0.1])))
-DAMPED = TASK.model(lambda theta, q, qd, u: friction_force(theta, qd), 1)
+DAMPED = with_force(lambda theta, q, qd, u: friction_force(theta, qd))
 STATES = [[0.0, np.pi + 0.6, 0.0, 0.0], [0.3, 1.0, -0.5, 2.0], [-1.0, -2.5, 1.5, -4.0]]
 
 

@@ -5,6 +5,7 @@ of a mesh; the networks are the same everywhere. Nothing in the numerics knows o
 compiled epoch by where its arguments lie.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from trainer.learning.trajectory import Theta
 AXIS = "batch"
 
 
-def batch_mesh(batch: int, devices: list[jax.Device] | None = None) -> Mesh:
+def batch_mesh(batch: int, devices: Sequence[Any] | None = None) -> Mesh:
     """Return a mesh of the most devices that divide `batch`; all of JAX's devices unless told."""
     devices = jax.devices() if devices is None else devices
     count = max(size for size in range(1, len(devices) + 1) if batch % size == 0)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import jax
 
-from trainer.models.brax_model import BraxModel, Force
+from trainer.learning.trajectory import Model
+from trainer.models.brax_model import Force
 from trainer.policy.features import FeatureSpec
 
 
@@ -25,7 +26,7 @@ class Task:
         reset: `(key) -> x[n]`, draws the start state of an episode.
         explore: `(key) -> x[n]`, draws any state from which acting well is worth knowing.
         success: `(x[T + 1, n]) -> bool`, of the states of one episode.
-        model: `(force, substeps) -> BraxModel`, the simulator plus a force on its joints.
+        model: `(force, substeps) -> Model`, the simulator plus a force on its joints.
     """
 
     name: str
@@ -39,4 +40,4 @@ class Task:
     reset: Callable[[jax.Array], jax.Array]
     explore: Callable[[jax.Array], jax.Array]
     success: Callable[[jax.Array], jax.Array]
-    model: Callable[[Force, int], BraxModel]
+    model: Callable[[Force, int], Model]

@@ -1,0 +1,106 @@
+"""Tasks by name, from a user's file, and from a Brax environment."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import brax.envs
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from brax.envs.base import PipelineEnv
+from brax.envs.wrappers.training import AutoResetWrapper
+
+from trainer.models.brax_model import no_force
+from trainer.models.pipeline_model import to_control
+from trainer.tasks import load_task
+from trainer.tasks.brax_task import brax_task
+
+OWN = """
+import brax.envs
+import jax.numpy as jnp
+from trainer.tasks.brax_task import brax_task
+
+def my_task():
+    env = brax.envs.get_environment("inverted_double_pendulum", backend="generalized")
+    return brax_task(env, lambda x, u: jnp.concatenate([x, u]), episode_steps=30)
+
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    return "mine.py"
+
+
+def test_a_users_task_is_found_by_file_and_name_and_goes_by_them(own_file: str) -> None:
+    task = load_task(f"{own_file}:my_task")
+    assert task.name == "mine.py:my_task"
+    assert len(task.state_names) == 6
+    assert load_task(f"{own_file}:my_task") is task, "compiled parts are found again by identity"
+
+
+def test_a_changed_file_is_loaded_anew(own_file: str) -> None:
+    before = load_task(f"{own_file}:my_task")
+    Path(own_file).write_text(OWN.replace("episode_steps=30", "episode_steps=31"))
+    os.utime(own_file, ns=(1, 1))
+    assert (before.episode_steps, load_task(f"{own_file}:my_task").episode_steps) == (30, 31)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nowhere.py:my_task", "no file nowhere.py"),
+        ("mine.py:other", "defines no other"),
+        ("mine.py:NUMBER", "NUMBER gives a int, not a Task"),
+        ("/etc/hosts:my_task", "beneath"),
+        ("nope", "cartpole_swingup"),
+        ("broken.py:x", "SyntaxError"),
+    ],
+)
+def test_what_is_no_task_is_refused_in_words(own_file: str, name: str, told: str) -> None:
+    Path("broken.py").write_text("def (")
+    with pytest.raises(ValueError, match=told):
+        load_task(name)
+
+
+def test_a_brax_environment_becomes_a_task_with_its_own_physics() -> None:
+    env = brax.envs.get_environment("inverted_double_pendulum", backend="generalized")
+    task = brax_task(env, lambda x, u: jnp.concatenate([x, u]), episode_steps=30)
+    assert task.features.angles == (1, 2), "two hinges without limits"
+    model = task.model(no_force, 1)
+    key, u = jax.random.key(1), jnp.array([0.7])
+    x = task.reset(key)
+    after, expected = jax.jit(model)(None, x, u), jax.jit(env.step)(env.reset(key), u).pipeline_state
+    np.testing.assert_allclose(after, jnp.concatenate([expected.q, expected.qd]), atol=1e-6)
+    with_push = task.model(lambda theta, q, qd, u: jnp.array([theta, 0.0, 0.0]), 1)
+    pushed = jax.jit(with_push)(jnp.array(2.0), x, u)
+    assert pushed[3] > after[3] + 1e-3
+    np.testing.assert_allclose(jax.jit(with_push)(jnp.array(0.0), x, u), after, atol=1e-6)
+
+
+def test_actions_of_minus_one_and_one_are_the_ends_of_the_actuators_range() -> None:
+    env = brax.envs.get_environment("inverted_pendulum", backend="generalized")
+    assert isinstance(env, PipelineEnv)
+    system = env.sys
+    ends = [[-3.0, 1.0]]
+    system = system.replace(actuator=dataclasses.replace(system.actuator, ctrl_range=jnp.array(ends)))
+    found = [float(to_control(system, jnp.array([u]))[0]) for u in (-1.0, 0.0, 1.0)]
+    assert found == [-3.0, -1.0, 1.0]
+
+
+def test_a_wrapped_environment_is_refused_by_kind() -> None:
+    wrapped = AutoResetWrapper(brax.envs.get_environment("reacher"))
+    with pytest.raises(TypeError, match="AutoResetWrapper"):
+        brax_task(wrapped, lambda x, u: x, episode_steps=30)
+
+
+def test_a_force_on_a_backend_without_room_for_one_is_refused() -> None:
+    env = brax.envs.get_environment("inverted_pendulum", backend="spring")
+    task = brax_task(env, lambda x, u: x, episode_steps=30)
+    with pytest.raises(ValueError, match="'spring'"):
+        task.model(lambda theta, q, qd, u: jnp.zeros_like(qd), 1)
