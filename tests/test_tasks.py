@@ -16,6 +16,7 @@ from trainer.models.brax_model import no_force
 from trainer.models.pipeline_model import to_control
 from trainer.tasks import load_task
 from trainer.tasks.brax_task import brax_task
+from trainer.tasks.cartpole_walls import STOPS
 
 OWN = """
 import brax.envs
@@ -91,6 +92,24 @@ def test_actions_of_minus_one_and_one_are_the_ends_of_the_actuators_range() -> N
     system = system.replace(actuator=dataclasses.replace(system.actuator, ctrl_range=jnp.array(ends)))
     found = [float(to_control(system, jnp.array([u]))[0]) for u in (-1.0, 0.0, 1.0)]
     assert found == [-3.0, -1.0, 1.0]
+
+
+def test_the_stops_push_back_lose_energy_and_leave_the_rail_alone() -> None:
+    positions, velocities = (
+        jnp.array([0.5, 1.05, 1.05, -1.05, 1.05]),
+        jnp.array([3.0, 2.0, -2.0, -2.0, -50.0]),
+    )
+    forces = np.asarray(STOPS.force(positions, velocities))
+    assert forces[0] == 0.0
+    assert forces[1] < forces[2] < 0.0 < forces[3], "pressing in meets more force than coming back"
+    assert forces[4] == 0.0, "a stop never pulls"
+    model = load_task("cartpole_walls").model(no_force, 1)
+    x, reached, left = jnp.array([0.0, 3.14, 3.0, 0.0]), 0.0, 0.0
+    for _ in range(40):
+        x = jax.jit(model)(None, x, jnp.zeros(1))
+        reached, left = max(reached, float(x[0])), min(left, float(x[2]))
+    assert 1.02 < reached < 1.15
+    assert -3.0 < left < -0.5, "it bounces, with less than it came with"
 
 
 def test_a_wrapped_environment_is_refused_by_kind() -> None:

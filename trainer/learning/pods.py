@@ -205,7 +205,8 @@ class PODS:
 
     def _objective(self, value: Any) -> Objective:
         terminal = lambda x: self.value.residual(value, x)  # noqa: E731
-        return Objective(self.task.residual, terminal, self.task.terminated, self.config.discount)
+        task = self.task
+        return Objective(task.residual, terminal, task.terminated, self.config.discount, task.failure)
 
     def _improve(
         self, state: PODSState, theta: Theta, x: jax.Array, schedule: Schedule, key: jax.Array

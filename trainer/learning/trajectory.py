@@ -39,12 +39,14 @@ class Objective(NamedTuple):
         terminal: `(x[n]) -> phi[l]`, residual of the state after the last step.
         terminated: `(x[n]) -> bool`, whether the plant has left its safe set; what follows costs nothing.
         discount: gamma, in (0, 1].
+        failure: cost of having left the safe set, charged once; costs being ≥ 0, leaving would pay without.
     """
 
     running: Callable[[jax.Array, jax.Array], jax.Array]
     terminal: Callable[[jax.Array], jax.Array]
     terminated: Callable[[jax.Array], jax.Array]
     discount: float
+    failure: float = 0.0
 
 
 def rollout(model: Model, theta: Theta, law: Law, start: jax.Array, steps: int) -> Trajectory:
@@ -73,8 +75,10 @@ def running_costs(objective: Objective, trajectory: Trajectory) -> jax.Array:
 
 
 def total_cost(objective: Objective, trajectory: Trajectory) -> jax.Array:
-    """Return C = Σ wₜ ½‖rₜ‖² + w_H ½‖φ‖², a scalar; +inf where it is not finite."""
+    """Return C = Σ wₜ ½‖rₜ‖² + w_H ½‖φ‖² + γᵗ failure at the first terminated t; +inf where not finite."""
     w = weights(objective, trajectory.x)
     running = running_costs(objective, trajectory) @ w[:-1]
-    cost = running + w[-1] * 0.5 * jnp.sum(objective.terminal(trajectory.x[-1]) ** 2)
+    leaves = (w[:-1] > 0.0) & (w[1:] == 0.0)
+    failed = objective.failure * objective.discount * w[:-1] @ leaves
+    cost = running + w[-1] * 0.5 * jnp.sum(objective.terminal(trajectory.x[-1]) ** 2) + failed
     return jnp.where(jnp.isfinite(cost), cost, jnp.inf)

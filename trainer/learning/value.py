@@ -46,15 +46,16 @@ class ValueSpec:
 def td_lambda(objective: Objective, trajectory: Trajectory, blend: float) -> jax.Array:
     """Return TD(λ) estimates of the cost to go [H] at the first H states (Sutton, 1988).
 
-    `G_t = c_t + γ ((1 − λ) V(x_{t+1}) + λ G_{t+1})` with `G_H = V(x_H)`; after a terminated state
-    nothing is bootstrapped and nothing costs.
+    `G_t = c_t + γ ((1 − λ) V(x_{t+1}) + λ G_{t+1})` with `G_H = V(x_H)`, which stands for what comes
+    after a truncation too. A terminated state bootstraps nothing: it costs `failure`, and nothing after it.
     """
     values = 0.5 * jnp.sum(jax.vmap(objective.terminal)(trajectory.x) ** 2, axis=-1)
     alive = jnp.cumsum(jax.vmap(objective.terminated)(trajectory.x)) == 0
 
     def back(ahead: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         cost, value_next, alive_now, alive_next = step
-        bootstrap = alive_next * ((1.0 - blend) * value_next + blend * ahead)
+        goes_on = (1.0 - blend) * value_next + blend * ahead
+        bootstrap = jnp.where(alive_next, goes_on, objective.failure)
         target = alive_now * (cost + objective.discount * bootstrap)
         return target, target
 

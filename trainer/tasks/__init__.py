@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer.tasks.task import Task
 
-TASKS = ("cartpole_swingup",)
+TASKS = ("cartpole_swingup", "cartpole_balance", "cartpole_walls")
 
 
 def load_task(name: str) -> Task:

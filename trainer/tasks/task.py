@@ -23,6 +23,7 @@ class Task:
         features: what networks see of a state.
         residual: `(x[n], u[m]) -> r[k]`; a control step costs ½‖r‖².
         terminated: `(x[n]) -> bool`, whether the plant has left its safe set.
+        failure: what leaving it costs, once; should exceed what any way of staying in costs, discounted.
         reset: `(key) -> x[n]`, draws the start state of an episode.
         explore: `(key) -> x[n]`, draws any state from which acting well is worth knowing.
         success: `(x[T + 1, n]) -> bool`, of the states of one episode.
@@ -41,3 +42,4 @@ class Task:
     explore: Callable[[jax.Array], jax.Array]
     success: Callable[[jax.Array], jax.Array]
     model: Callable[[Force, int], Model]
+    failure: float = 0.0
