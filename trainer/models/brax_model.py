@@ -34,6 +34,9 @@ with without_warp_notice():
 Force = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
 """`(theta, q[d], qd[d], u[m]) -> tau[d]`, what acts on the joints besides the motors."""
 
+Arrange = Callable[[Any, System], System]
+"""`(theta, system) -> system`, the system with other masses, gears and the like."""
+
 GRAVITY = 9.81
 
 
@@ -50,6 +53,12 @@ def no_force(theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array
     return jnp.zeros_like(qd)
 
 
+def as_it_is(theta: Any, system: System) -> System:
+    """Return the system unchanged."""
+    del theta
+    return system
+
+
 @dataclass(frozen=True, eq=False)
 class BraxModel:
     """A tree of slide and hinge joints driven by motors, stepped by `control_dt` [s].
@@ -59,12 +68,14 @@ class BraxModel:
         control_dt: length of one control step [s].
         substeps: Runge-Kutta steps per control step.
         force: what acts besides the motors; the default is nothing.
+        arrange: changes the system by theta; the default leaves it as it is.
     """
 
     system: System
     control_dt: float
     substeps: int = 1
     force: Force = no_force
+    arrange: Arrange = as_it_is
 
     def __post_init__(self) -> None:
         joints = set(self.system.link_types)
@@ -73,12 +84,14 @@ class BraxModel:
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[2d]."""
-        motors = self._motor_force(u)
+        system = self.arrange(theta, self.system)
+        motors = self._motor_force(system, u)
         step = self.control_dt / self.substeps
 
         def rate(z: jax.Array) -> jax.Array:
             q, qd = jnp.split(z, 2)
-            return jnp.concatenate([qd, self.acceleration(q, qd, motors + self.force(theta, q, qd, u))])
+            tau = motors + self.force(theta, q, qd, u)
+            return jnp.concatenate([qd, _acceleration(system, q, qd, tau)])
 
         def stage(carry: tuple[jax.Array, ...], row: tuple[jax.Array, ...]) -> tuple[tuple, None]:
             base, slope, total = carry
@@ -95,26 +108,36 @@ class BraxModel:
 
     def acceleration(self, q: jax.Array, qd: jax.Array, tau: jax.Array) -> jax.Array:
         """Solve `M qdd = tau − bias(q, qd)` for qdd[d]."""
-        state = self._state(q, qd)
-        return jnp.linalg.solve(mass.matrix(self.system, state), dynamics.forward(self.system, state, tau))
+        return _acceleration(self.system, q, qd, tau)
 
     def energy(self, x: jax.Array) -> jax.Array:
         """Return the kinetic and potential energy of x[2d] [J]; zero height is the world's origin."""
         q, qd = jnp.split(x, 2)
-        state = self._state(q, qd)
+        state = _state(self.system, q, qd)
         inertia = self.system.link.inertia
         height = state.x.vmap().do(inertia.transform).pos[:, 2]
         return 0.5 * qd @ mass.matrix(self.system, state) @ qd + GRAVITY * height @ inertia.mass
 
-    def _state(self, q: jax.Array, qd: jax.Array) -> State:
-        pose, motion = kinematics.forward(self.system, q, qd)
-        return dynamics.transform_com(self.system, State.init(q, qd, pose, motion))
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Names of the moving bodies, in the order of their masses."""
+        return tuple(self.system.link_names)
 
-    def _motor_force(self, u: jax.Array) -> jax.Array:
-        motor = self.system.actuator
+    def _motor_force(self, system: System, u: jax.Array) -> jax.Array:
+        motor = system.actuator
         joints = self._motor_joints
-        return jnp.zeros(self.system.qd_size()).at[joints].add(motor.gear * motor.gain * u)
+        return jnp.zeros(system.qd_size()).at[joints].add(motor.gear * motor.gain * u)
 
     @functools.cached_property
     def _motor_joints(self) -> jax.Array:
         return jnp.asarray(self.system.actuator.qd_id)
+
+
+def _state(system: System, q: jax.Array, qd: jax.Array) -> State:
+    pose, motion = kinematics.forward(system, q, qd)
+    return dynamics.transform_com(system, State.init(q, qd, pose, motion))
+
+
+def _acceleration(system: System, q: jax.Array, qd: jax.Array, tau: jax.Array) -> jax.Array:
+    state = _state(system, q, qd)
+    return jnp.linalg.solve(mass.matrix(system, state), dynamics.forward(system, state, tau))

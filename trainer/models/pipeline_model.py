@@ -16,14 +16,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from trainer.models.brax_model import Force, no_force
+from trainer.models.brax_model import Arrange, Force, as_it_is, no_force
 from trainer.models.quiet_import import without_warp_notice
 
 with without_warp_notice():
     from brax import actuator, kinematics
     from brax.base import State, System
     from brax.envs.base import PipelineEnv
-    from brax.generalized import constraint, dynamics, integrator, mass
+    from brax.generalized import constraint, dynamics, integrator, mass, pipeline
     from brax.generalized.base import State as GeneralizedState
 
 
@@ -31,36 +31,46 @@ with without_warp_notice():
 class PipelineModel:
     """One control step of `env`; `force` acts on the joints besides motors, contacts and limits.
 
+    `arrange` changes the system by theta.
+
     Raises:
-        ValueError: for a `force` on a backend other than `generalized`, whose step has no place for one.
+        ValueError: for either on a backend other than `generalized`, whose step has no place for them.
     """
 
     env: PipelineEnv
     force: Force = no_force
+    arrange: Arrange = as_it_is
 
     def __post_init__(self) -> None:
-        if self.force is not no_force and self.env.backend != "generalized":
+        if self._changed and self.env.backend != "generalized":
             raise ValueError(
-                f"a force on the joints needs the backend 'generalized'; this environment's is "
-                f"{self.env.backend!r}"
+                f"a force on the joints or another system needs the backend 'generalized'; this "
+                f"environment's is {self.env.backend!r}"
             )
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Names of the moving bodies, in the order of their masses."""
+        return tuple(self.env.sys.link_names)
+
+    @property
+    def _changed(self) -> bool:
+        return self.force is not no_force or self.arrange is not as_it_is
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[nq + nv]."""
-        system = self.env.sys
-        q, qd = jnp.split(x, [system.q_size()])
-        control = to_control(system, u)
-        state = self.env.pipeline_init(q, qd)
-        if self.force is no_force:
-            return state_of(self.env.pipeline_step(state, control))
+        q, qd = jnp.split(x, [self.env.sys.q_size()])
+        control = to_control(self.env.sys, u)
+        if not self._changed:
+            return state_of(self.env.pipeline_step(self.env.pipeline_init(q, qd), control))
+        system = self.arrange(theta, self.env.sys)
 
         def substep(state: GeneralizedState, _: None) -> tuple[GeneralizedState, None]:
             tau = actuator.to_tau(system, control, state.q, state.qd)
             extra = self.force(theta, state.q, state.qd, u)
             return _generalized_step(system, state, tau + extra), None
 
-        assert isinstance(state, GeneralizedState)
-        state, _ = jax.lax.scan(substep, state, None, self.env._n_frames)
+        state, _ = jax.lax.scan(substep, pipeline.init(system, q, qd), None, self.env._n_frames)
         return state_of(state)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from trainer.models.brax_model import Force
+from trainer.models.brax_model import Arrange, Force, as_it_is
 from trainer.models.pipeline_model import PipelineModel, state_of
 from trainer.models.quiet_import import without_warp_notice
 from trainer.policy.features import FeatureSpec
@@ -57,6 +57,11 @@ def brax_task(
     never = lambda x: jnp.zeros((), bool)  # noqa: E731
     ended = never if terminated is None else terminated
     survived = lambda x: ~jnp.any(jax.vmap(ended)(x))  # noqa: E731
+
+    def make(force: Force, substeps: int, arrange: Arrange = as_it_is) -> PipelineModel:
+        del substeps  # the environment has its own
+        return PipelineModel(env, force, arrange)
+
     return Task(
         name=type(env).__name__.lower(),
         state_names=_state_names(env),
@@ -69,13 +74,8 @@ def brax_task(
         reset=reset,
         explore=explore or reset,
         success=success or survived,
-        model=lambda force, substeps: _model(env, force, substeps),
+        model=make,
     )
-
-
-def _model(env: PipelineEnv, force: Force, substeps: int) -> PipelineModel:
-    del substeps  # the environment has its own
-    return PipelineModel(env, force)
 
 
 def _state_names(env: PipelineEnv) -> tuple[str, ...]:

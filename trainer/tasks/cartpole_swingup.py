@@ -10,7 +10,7 @@ import importlib.resources
 import jax
 import jax.numpy as jnp
 
-from trainer.models.brax_model import BraxModel, Force, load_system
+from trainer.models.brax_model import Arrange, BraxModel, Force, as_it_is, load_system
 from trainer.policy.features import FeatureSpec
 from trainer.tasks.task import Task
 
@@ -52,9 +52,9 @@ def _never(x: jax.Array) -> jax.Array:
     return jnp.zeros((), bool)
 
 
-def _model(force: Force, substeps: int) -> BraxModel:
+def _model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> BraxModel:
     xml = importlib.resources.files("trainer.tasks").joinpath("cartpole.xml").read_text()
-    return BraxModel(load_system(xml), CONTROL_DT, substeps, force)
+    return BraxModel(load_system(xml), CONTROL_DT, substeps, force, arrange)
 
 
 TASK = Task(

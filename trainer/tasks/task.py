@@ -2,12 +2,33 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import jax
 
-from trainer.learning.trajectory import Model
-from trainer.models.brax_model import Force
+from trainer.models.brax_model import Arrange, Force, as_it_is
 from trainer.policy.features import FeatureSpec
+
+
+class Simulator(Protocol):
+    """A `Model` that knows the names of its moving bodies."""
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Names of the moving bodies, in the order of their masses."""
+        ...
+
+    def __call__(self, theta: Any, x: jax.Array, u: jax.Array, /) -> jax.Array:
+        """Return x_next[n]."""
+        ...
+
+
+class MakeSimulator(Protocol):
+    """Build the simulator with a force on its joints, Runge-Kutta steps, and a system changed by theta."""
+
+    def __call__(self, force: Force, substeps: int, arrange: Arrange = as_it_is, /) -> Simulator:
+        """Return the model of one control step."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +48,7 @@ class Task:
         reset: `(key) -> x[n]`, draws the start state of an episode.
         explore: `(key) -> x[n]`, draws any state from which acting well is worth knowing.
         success: `(x[T + 1, n]) -> bool`, of the states of one episode.
-        model: `(force, substeps) -> Model`, the simulator plus a force on its joints.
+        model: the simulator, plus a force on its joints, with a system changed by theta.
     """
 
     name: str
@@ -41,5 +62,5 @@ class Task:
     reset: Callable[[jax.Array], jax.Array]
     explore: Callable[[jax.Array], jax.Array]
     success: Callable[[jax.Array], jax.Array]
-    model: Callable[[Force, int], Model]
+    model: MakeSimulator
     failure: float = 0.0

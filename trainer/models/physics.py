@@ -1,0 +1,58 @@
+"""Physical parameters that a simulator may have wrong: friction, motor gain, delay, masses.
+
+Notation
+    gain    factor on each motor's force                                    [m]     -
+    delay   how late actions act, in control steps, in [0, 1]               -       -
+    mass    factor on each link's mass and inertia                          [L]     -
+    z       state and last applied action (x, u_last)                       [n + m]
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from trainer.learning.trajectory import Model
+from trainer.models.brax_model import System
+from trainer.models.friction import Friction, no_friction
+
+
+class Physics(NamedTuple):
+    """Friction of the joints, gain[m], delay and mass[L], as above."""
+
+    friction: Friction
+    gain: jax.Array
+    delay: jax.Array
+    mass: jax.Array
+
+
+def nominal(joints: int, actions: int, links: int) -> Physics:
+    """Return the simulator as it is: no friction, no delay, every factor 1."""
+    return Physics(no_friction(joints), jnp.ones(actions), jnp.zeros(()), jnp.ones(links))
+
+
+def with_gain_and_mass(physics: Physics, system: System) -> System:
+    """Return `system` with its motors' gears and its links' masses multiplied."""
+    motors = dataclasses.replace(system.actuator, gear=system.actuator.gear * physics.gain)
+    inertia = system.link.inertia
+    heavier = dataclasses.replace(
+        inertia, mass=inertia.mass * physics.mass, i=inertia.i * physics.mass[:, None, None]
+    )
+    link = dataclasses.replace(system.link, inertia=heavier)
+    return system.replace(actuator=motors, link=link)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def delayed(model: Model, n: int) -> Model:
+    """Return `model` of z, in which an action acts `theta.delay` control steps late.
+
+    Over one step the last action acts for the share `delay`, then the new one. The step applies their
+    mean, which gives the same impulse; at delay 0 and 1 that is exact.
+    """
+
+    def step(theta: Physics, z: jax.Array, u: jax.Array) -> jax.Array:
+        x, last = z[:n], z[n:]
+        acting = theta.delay * last + (1.0 - theta.delay) * u
+        return jnp.concatenate([model(theta, x, acting), u])
+
+    return step
