@@ -1,7 +1,7 @@
 """A policy compiled and warm, ready to answer.
 
 Notation
-    x   observations    [B, n]   SI units
+    x   observations    [B, n]   SI units, or [B, n + m] with the action applied last
     u   actions         [B, m]   in [-1, 1]
 """
 
@@ -45,19 +45,21 @@ class ServedPolicy:
         self.version = version
         self.metadata: PolicyMetadata = published.metadata
         self.state_size = len(self.metadata.state_names)
+        self.input_size = self.metadata.policy.features.state_size
+        """n, plus m if the policy also sees the action applied last."""
         self.action_size = len(self.metadata.action_names)
         self._parameters = jax.device_put(published.parameters)
         self._apply = _compiled(self.metadata.policy)
         self._warm_up()
 
     def act(self, x: np.ndarray) -> np.ndarray:
-        """Return u[B, m] for x[B, n], float32."""
+        """Return u[B, m] for x[B, input_size], float32."""
         count = x.shape[0]
         if count > BUCKETS[-1]:
             halves = (x[: BUCKETS[-1]], x[BUCKETS[-1] :])
             return np.concatenate([self.act(half) for half in halves])
         bucket = next(size for size in BUCKETS if size >= count)
-        padded = np.zeros((bucket, self.state_size), np.float32)
+        padded = np.zeros((bucket, self.input_size), np.float32)
         padded[:count] = x
         return np.asarray(self._apply(self._parameters, padded))[:count]
 
@@ -90,7 +92,7 @@ class ServedPolicy:
     def _warm_up(self) -> None:
         random = np.random.default_rng(0)
         for bucket in BUCKETS:
-            u = self.act(random.normal(scale=3.0, size=(bucket, self.state_size)))
+            u = self.act(random.normal(scale=3.0, size=(bucket, self.input_size)))
             if u.shape != (bucket, self.action_size):
                 raise UnusablePolicy(f"policy {self.version[:12]} gives actions of shape {u.shape[1:]}")
             if not np.all(np.isfinite(u)) or np.any(np.abs(u) > 1.0):

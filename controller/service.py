@@ -15,7 +15,7 @@ class BadObservation(ValueError):
 
 
 def decode(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
-    """Return x[n] float32.
+    """Return what the policy sees, x[n] or (x, u_last)[n + m], float32.
 
     Raises:
         BadObservation: naming the component, if the size is wrong or a number is not finite.
@@ -26,7 +26,17 @@ def decode(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
     if not np.all(np.isfinite(x)):
         at = int(np.argmin(np.isfinite(x)))
         raise BadObservation(f"{policy.metadata.state_names[at]} is {x[at]}; every state must be finite")
-    return x
+    return x if policy.input_size == policy.state_size else np.concatenate([x, _last(observation, policy)])
+
+
+def _last(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
+    """Return the action applied last [m], zero at the start of an episode."""
+    last = np.asarray(observation.u_last or np.zeros(policy.action_size), np.float32)
+    if last.shape != (policy.action_size,) or not np.all(np.abs(last) <= 1.0):
+        raise BadObservation(
+            f"u_last must be empty or {policy.action_size} numbers in [-1, 1]; got {last.tolist()}"
+        )
+    return last
 
 
 def _error(code: v1.ErrorCode, message: str, sequence: int = 0) -> v1.ControlResponse:

@@ -20,19 +20,19 @@ TASK = load_task("cartpole_swingup")
 SPEC = PolicySpec(TASK.features, (64, 64), 1)
 
 
-def parameters(seed: int) -> Any:
+def parameters(seed: int, spec: PolicySpec = SPEC) -> Any:
     """Return the network of a policy whose actions are not all near zero."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf) * 3.0, SPEC.init(jax.random.key(seed)))
+    return jax.tree.map(lambda leaf: np.asarray(leaf) * 3.0, spec.init(jax.random.key(seed)))
 
 
-def metadata(state_names: tuple[str, ...] = TASK.state_names) -> PolicyMetadata:
+def metadata(state_names: tuple[str, ...] = TASK.state_names, spec: PolicySpec = SPEC) -> PolicyMetadata:
     """Return metadata as of a policy trained in the simulator."""
     return PolicyMetadata(
         task=TASK.name,
         state_names=state_names,
         action_names=TASK.action_names,
         control_dt_s=TASK.control_dt,
-        policy=SPEC,
+        policy=spec,
         parent="",
         real_seconds=0.0,
         watermarks={},
@@ -52,13 +52,14 @@ def publish_policy(
     label: str = "stable",
     tree: Any = None,
     state_names: tuple[str, ...] = TASK.state_names,
+    spec: PolicySpec = SPEC,
 ) -> str:
     """Export a policy into the state of a trainer that does not run, and label it."""
 
     async def publish() -> str:
         trainer = Trainer(state_dir, "")
-        chosen = parameters(seed) if tree is None else tree
-        version = export_policy(trainer.checkpoints, chosen, metadata(state_names))
+        chosen = parameters(seed, spec) if tree is None else tree
+        version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec))
         job = v1.Job(options=v1.TrainingOptions(task=TASK.name, label=label))
         await trainer.publish(job, Published(version, "", 0.0, {"simulation_success": 0.5}))
         return version

@@ -14,6 +14,8 @@ from protos.hds import v1
 from tests.programs import Programs, free_port, ready
 from tests.published import SPEC, TASK, parameters
 from trainer.client import TrainerClient
+from trainer.policy.network import PolicySpec
+from trainer.tasks.memory import with_memory
 
 WAIT_S = 30.0
 PLANT = v1.PlantSpec(
@@ -96,6 +98,26 @@ def test_a_bad_observation_is_answered_in_band_and_the_stream_goes_on(two_versio
     second_hello = stream.send(v1.ControlRequest(hello=v1.Hello(plant=PLANT)))
     assert second_hello.error.code == v1.ERROR_CODE_OUT_OF_ORDER
     assert stream.observe(4, np.zeros(4)).action.sequence == 4
+    stream.close()
+
+
+def test_a_policy_that_remembers_sees_the_action_applied_last(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    spec = PolicySpec(with_memory(TASK, 1).features, (64, 64), 1)
+    version = publish(seed=5, spec=spec)
+    _, trainer = programs.trainer()
+    _, address = programs.controller(trainer)
+    stub = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: served(stub, version))
+    stream, apply, x = Stream(stub), jax.jit(spec.apply), np.full(4, 0.3, np.float32)
+    for sequence, last in enumerate([(), (0.0,), (-0.7,)]):
+        observation = v1.Observation(sequence=sequence, x=x, u_last=last)
+        action = stream.send(v1.ControlRequest(observation=observation)).action
+        z = np.append(x, last or 0.0).astype(np.float32)
+        np.testing.assert_array_equal(action.u, apply(parameters(5, spec), z[None])[0])
+    wrong = stream.send(v1.ControlRequest(observation=v1.Observation(sequence=9, x=x, u_last=(2.0,))))
+    assert "u_last must be empty or 1 numbers in [-1, 1]; got [2.0]" in wrong.error.message
     stream.close()
 
 

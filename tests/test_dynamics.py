@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.dynamics.friction_rung import FrictionRung, constrain, typical_change
-from trainer.dynamics.ladder import rung
-from trainer.dynamics.residual_rung import FrictionResidualRung
-from trainer.dynamics.rung import WINDOW_STEPS, Fit, split
-from trainer.dynamics.windows import Motion, cut
+from trainer.dynamics.black_box_rung import BlackBoxRung
+from trainer.dynamics.ensemble_rung import EnsembleRung, resampled
+from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS
+from trainer.dynamics.ladder import LADDER, held_out_error, rung
+from trainer.dynamics.physics_rung import PhysicsRung
+from trainer.dynamics.residual_rung import ResidualRung
+from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, split
+from trainer.dynamics.windows import Motion, cut, remembering, typical_change
 from trainer.learning.trajectory import rollout
 from trainer.models.friction import Friction, friction_force
 from trainer.tasks import load_task
@@ -47,21 +50,33 @@ def silent(share: float) -> None:
 
 @functools.cache
 def friction_fit(force: object) -> Fit:
-    return FrictionRung().fit(TASK, recorded(force, 2), jax.random.key(0), silent)
+    return PhysicsRung().fit(TASK, recorded(force, 2), jax.random.key(0), silent)
 
 
 def test_friction_is_recovered_from_ten_seconds_of_motion() -> None:
     fit = friction_fit(friction_only)
-    found = jax.tree.map(lambda leaf: np.asarray(leaf[0]), fit.members)
+    found = jax.tree.map(lambda leaf: np.asarray(leaf[0]), fit.members.friction)
     np.testing.assert_allclose(found.viscous, TRUE.viscous, rtol=0.15)
     np.testing.assert_allclose(found.dry, TRUE.dry, rtol=0.15)
-    assert fit.error < 0.1 * fit.reference_error
+    for error in fit.errors.values():
+        for learned, simulator, still in zip(error.learned, error.simulator, error.still, strict=True):
+            assert learned < 0.1 * min(simulator, still)
+
+
+def test_the_intervals_hold_the_truth_and_are_of_use() -> None:
+    estimates = friction_fit(friction_only).estimates
+    for name, truth in (("viscous friction of cart", 9.0), ("dry friction of cart", 17.0)):
+        estimate = estimates[name]
+        assert estimate.identified
+        assert estimate.low < estimate.value < estimate.high
+        assert estimate.high - estimate.low < 0.3 * truth
+        assert estimate.low - 0.03 * truth < truth < estimate.high + 0.03 * truth
 
 
 def test_whatever_the_parameters_friction_is_physical() -> None:
     unit = jnp.array([[20.0, 1.0], [2.0, 3.0]])
     for p in 30.0 * np.random.default_rng(0).normal(size=(50, 8)):
-        friction = constrain(jnp.asarray(p, jnp.float32), unit)
+        friction = FRICTION.constrain(PhysicsRung().nothing(TASK), jnp.asarray(p, jnp.float32), unit).friction
         assert all(np.all(np.isfinite(leaf)) and np.all(np.asarray(leaf) >= 0) for leaf in friction)
         speeds = jnp.linspace(-5.0, 5.0, 21)
         power = jax.vmap(lambda v, f=friction: friction_force(f, jnp.stack([v, v])))(speeds) * speeds[:, None]
@@ -70,8 +85,8 @@ def test_whatever_the_parameters_friction_is_physical() -> None:
 
 def test_the_residual_explains_a_force_that_friction_does_not() -> None:
     base = friction_fit(with_wind)
-    better = FrictionResidualRung().fit(TASK, recorded(with_wind, 2), jax.random.key(0), silent)
-    assert better.error < 0.5 * base.error
+    better = ResidualRung().fit(TASK, recorded(with_wind, 2), jax.random.key(0), silent)
+    assert held_out_error(better) < 0.5 * held_out_error(base)
 
 
 def test_the_estimates_are_named_after_the_joints() -> None:
@@ -79,12 +94,78 @@ def test_the_estimates_are_named_after_the_joints() -> None:
     assert names.keys() >= {"viscous friction of cart", "dry friction of pole"}
 
 
+@functools.cache
+def recorded_on_another_rig() -> tuple[Motion, ...]:
+    """Return motion of a cart-pole with a heavier pole and a weaker motor that acts half a step late."""
+    rig = PhysicsRung("rig", (FRICTION, GAIN, MASS, DELAY), substeps=4)
+    theta = rig.nothing(TASK)._replace(
+        friction=TRUE, gain=jnp.array([0.85]), mass=jnp.array([1.0, 1.25]), delay=jnp.array(0.5)
+    )
+    model, motions = rig.model(TASK), []
+    drive = jax.jit(lambda z, u: rollout(model, theta, lambda t, x: u[t], z, 150))
+    for episode in range(2):
+        key_x, key_u = jax.random.split(jax.random.key(10 + episode))
+        u = jnp.repeat(jax.random.uniform(key_u, (30, 1), minval=-1.0), 5, axis=0)
+        trajectory = drive(jnp.concatenate([TASK.reset(key_x), jnp.zeros(1)]), u)
+        motions.append(Motion(np.asarray(trajectory.x[:, :4]), np.asarray(trajectory.u)))
+    return tuple(motions)
+
+
+def test_delay_and_the_ratio_of_gain_and_masses_are_identified_and_their_common_scale_is_not() -> None:
+    fit = rung("physics").fit(TASK, list(recorded_on_another_rig()), jax.random.key(0), silent)
+    found = jax.tree.map(lambda leaf: np.asarray(leaf[0]), fit.members)
+    np.testing.assert_allclose(found.delay, 0.5, atol=0.1)
+    np.testing.assert_allclose(found.gain[0] / found.mass[0], 0.85, rtol=0.05)
+    np.testing.assert_allclose(found.mass[1] / found.mass[0], 1.25, rtol=0.1)
+    scales = [fit.estimates[name].identified for name in fit.estimates if "gain" in name or "mass" in name]
+    assert scales.count(False) == 1, "masses, gain and friction may all be multiplied by one number"
+    frozen = next(fit.estimates[n] for n in fit.estimates if not fit.estimates[n].identified and
+                  ("gain" in n or "mass" in n))  # fmt: skip
+    np.testing.assert_allclose(frozen.value, 1.0, atol=1e-6)
+
+
+def test_a_state_remembers_the_action_before_it_even_where_a_motion_was_cut() -> None:
+    motion = Motion(np.zeros((6, 2)), np.arange(1.0, 6.0)[:, None])
+    (whole,), (part,) = remembering([motion], 1), remembering([motion.part(2, 5)], 1)
+    np.testing.assert_array_equal(whole.x[:, 2], [0, 1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(part.x[:, 2], [2, 3, 4, 5])
+    assert remembering([motion], 0) == [motion]
+
+
+@pytest.mark.parametrize("chosen", [BlackBoxRung(), rung("residual")], ids=lambda chosen: chosen.name)
+def test_networks_learn_what_the_simulator_lacks(chosen: Rung) -> None:
+    fit = chosen.fit(TASK, recorded(friction_only, 4), jax.random.key(0), silent)
+    error = fit.errors[0.5]
+    assert error.learned[0] < 0.5 * min(error.simulator[0], error.still[0])
+
+
+def test_members_of_an_ensemble_differ_and_the_first_is_the_fit_itself() -> None:
+    ensemble = EnsembleRung(PhysicsRung(), members=3)
+    fit = ensemble.fit(TASK, recorded(friction_only, 2), jax.random.key(0), silent)
+    dry = np.asarray(fit.members.friction.dry[:, 0])
+    assert dry.shape == (3,)
+    assert len(set(dry)) == 3
+    np.testing.assert_allclose(dry[0], friction_fit(friction_only).members.friction.dry[0, 0], rtol=1e-6)
+    np.testing.assert_allclose(dry, 17.0, rtol=0.2)
+
+
+def test_resampling_draws_whole_blocks_of_the_data_and_never_joins_them() -> None:
+    motion = Motion(np.arange(101.0)[:, None], np.arange(100.0)[:, None])
+    blocks = resampled([motion], np.random.default_rng(0))
+    assert len(blocks) == 5
+    for block in blocks:
+        np.testing.assert_array_equal(np.diff(block.x[:, 0]), 1.0)
+        np.testing.assert_array_equal(block.x[:-1], block.u)
+
+
 def test_nothing_learned_is_the_simulator() -> None:
     x, u = jnp.array([0.1, 2.0, 0.5, -1.0]), jnp.array([0.3])
     free = TASK.model(lambda theta, q, qd, u: jnp.zeros(2), 1)(None, x, u)
-    for chosen in (FrictionRung(), FrictionResidualRung()):
-        model = TASK.model(chosen.force, 1)
-        np.testing.assert_allclose(model(chosen.nothing(TASK), x, u), free, rtol=1e-6, atol=1e-6)
+    for chosen in LADDER.values():
+        z = jnp.concatenate([x, jnp.full(chosen.memory, -0.8)])
+        after = chosen.model(TASK)(chosen.nothing(TASK), z, u)
+        np.testing.assert_allclose(after[:4], free, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(after[4:], u[: chosen.memory])
 
 
 def test_windows_cover_the_data_and_padding_weighs_nothing() -> None:
@@ -108,12 +189,12 @@ def test_held_out_data_is_no_part_of_the_fitted_data() -> None:
 
 def test_data_that_is_too_short_is_refused_with_its_length() -> None:
     with pytest.raises(ValueError, match="no stretch of 10 steps; the longest has 4"):
-        FrictionRung().fit(TASK, recorded(friction_only, 1, 4), jax.random.key(0), silent)
+        PhysicsRung().fit(TASK, recorded(friction_only, 1, 4), jax.random.key(0), silent)
 
 
 def test_an_unknown_rung_is_answered_with_the_choices() -> None:
     with pytest.raises(
-        ValueError, match="unknown dynamics model 'magic'; choose one of: friction, friction-"
+        ValueError, match="unknown dynamics model 'magic'; choose one of: friction, physics, "
     ):
         rung("magic")
 

@@ -136,3 +136,15 @@ def test_a_trajectory_that_is_not_finite_teaches_nothing_and_training_goes_on() 
         assert np.any(np.asarray(state.costs.weight[epoch]) == 0.0), "some trajectories did break"
         for leaf in jax.tree.leaves((state.policy, state.value, state.x, state.actions, state.costs)):
             assert np.all(np.isfinite(leaf))
+
+
+def test_a_network_carries_on_when_its_states_gain_the_last_action() -> None:
+    old = FeatureSpec(3, (1,), (1.0, 1.0, 2.0))
+    new = FeatureSpec(4, (1,), (1.0, 1.0, 2.0, 1.0))
+    kernel, x = jax.random.normal(jax.random.key(0), (old.size, 5)), jnp.array([0.3, 2.0, -1.0])
+    carried = new.carry_over(kernel, old)
+    z = jnp.append(x, 0.8)
+    np.testing.assert_allclose(new(z) @ carried, old(x) @ kernel, rtol=1e-6)
+    np.testing.assert_array_equal(old.carry_over(carried, new), kernel)
+    with pytest.raises(ValueError, match="see the same states differently"):
+        new.carry_over(kernel, FeatureSpec(3, (), (1.0, 1.0, 2.0)))

@@ -71,7 +71,9 @@ class Refit:
     label: str = "candidate"
     """Label that the new policy gets; controllers follow 'stable'."""
     dynamics_model: str = ""
-    """'friction' or 'friction-residual'; empty is the default of the trainer."""
+    """'friction', 'physics' (friction, motor gain, masses, delay), 'residual', 'friction-residual',
+    'physics-residual', 'black-box', any of them with '-ensemble', or 'auto', which picks the one that
+    predicts held-out data best; empty is the default of the trainer."""
     learned_fraction: float | None = None
     """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
     trainer: str = ADDRESS

@@ -57,7 +57,7 @@ class Demo:
     epochs: int = 0
     """Epochs of every training; 0 is the default of the trainer, less only shows the mechanics."""
     dynamics_model: str = ""
-    """'friction' or 'friction-residual'; empty is the default of the trainer."""
+    """As of 'hds-trainer refit --help'; empty is the default of the trainer."""
     learned_fraction: float | None = None
     """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
     out: Path | None = None

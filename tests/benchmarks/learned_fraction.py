@@ -12,7 +12,7 @@ import jax
 from real_env.plants.brax_friction import drawn_constants
 from tests.benchmarks.loop_in_process import on_plant, record, train
 from trainer import compilation_cache
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.ladder import held_out_error, rung
 from trainer.jobs.recipe import learner
 from trainer.tasks import load_task
 
@@ -42,7 +42,7 @@ def main() -> None:
                 found = on_plant(parts, friction, best)
                 print(
                     f"seed {seed} fraction {fraction:.2f} round {number}: success {found.success:.2f} cost "
-                    f"{found.cost:.0f}; in its model {best.success:.2f}; fit error {fit.error:.3f}",
+                    f"{found.cost:.0f}; in its model {best.success:.2f}; fit error {held_out_error(fit):.3f}",
                     flush=True,
                 )
                 motions = [*motions, record(parts, friction, best, SECONDS, seed * 100 + number)]

@@ -19,6 +19,7 @@ from trainer.learning.evaluation import score
 from trainer.learning.hds import NETWORKS, Best, HDSConfig
 from trainer.learning.pods import PODSState
 from trainer.models.friction import Friction
+from trainer.models.physics import nominal
 
 EPISODES = 128
 STRIBECK_VELOCITY = 0.1
@@ -83,4 +84,6 @@ def oracle(friction: FrictionConstants) -> Fit:
     """Return the plant's true friction in the smooth law of the trainer."""
     excess = friction.break_away - friction.dry
     velocity = jnp.full_like(excess, STRIBECK_VELOCITY)
-    return Fit(stacked(Friction(friction.viscous, friction.dry, excess, velocity)), 0.0, 0.0, {})
+    law = Friction(friction.viscous, friction.dry, excess, velocity)
+    joints, actions = friction.dry.shape[0], 1
+    return Fit(stacked(nominal(joints, actions, joints)._replace(friction=law)), {}, {})

@@ -8,32 +8,19 @@ success of one plant varies by some percent with it, so look at several.
 """
 
 import argparse
-from dataclasses import dataclass
-
-import jax
 
 from real_env.plants.brax_friction import drawn_constants
 from tests.benchmarks.loop_in_process import on_plant, oracle, train
 from trainer import compilation_cache
-from trainer.dynamics.friction_rung import FrictionRung
+from trainer.dynamics.ladder import rung
+from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.jobs.recipe import learner
-from trainer.models.friction import Friction, friction_force
 from trainer.tasks import load_task
 
 WIDTH = 0.03
 
 
-@dataclass(frozen=True)
-class SteepFriction(FrictionRung):
-    """The friction rung with a steeper smoothing."""
-
-    name: str = "steep-friction"
-    substeps: int = 3
-
-    def force(self, theta: Friction, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
-        """Return the friction on the joints [d]."""
-        del q, u
-        return friction_force(theta, qd, WIDTH)
+STEEP = PhysicsRung("steep-friction", substeps=3, width=WIDTH)
 
 
 def main() -> None:
@@ -44,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     compilation_cache.enable()
     task = load_task("cartpole_swingup")
-    smooth, steep = learner(task, FrictionRung()), learner(task, SteepFriction())
+    smooth, steep = learner(task, rung("")), learner(task, STEEP)
     for seed in options.seeds:
         friction = drawn_constants(seed)
         simulated = train(smooth, None, 0.0, seed, None)

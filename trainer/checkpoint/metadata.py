@@ -20,7 +20,7 @@ class PolicyMetadata:
         task: name of the task.
         state_names, action_names: with units, as the plant must report and take them.
         control_dt_s: control step that the policy was trained for [s].
-        policy: features and network.
+        policy: features and network; where features see more than the states, the rest is the last action.
         parent: version that training started from or followed; empty for none.
         real_seconds: real data that the policy has seen [s].
         watermarks: next sequence number per session at the time of the fit.

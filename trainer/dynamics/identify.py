@@ -4,16 +4,18 @@ Levenberg-Marquardt on the windows' prediction errors, with forward-mode Jacobia
 parameters and many errors, and nothing is differentiated backwards through the simulator.
 
 Notation
-    p      unconstrained parameters               [k]
-    e      weighted errors of all windows         [W·L·n]
-    J      ∂e/∂p                                  [W·L·n, k]
+    p      unconstrained parameters, of the order of one, prior N(centre, spread²)   [k]
+    e      errors of all windows, robustly weighted                                  [W·L·n]
+    J      ∂e/∂p                                                                     [W·L·n, k]
+    H, g   JᵀJ and Jᵀe, means over the errors                                        [k, k], [k]
+    s      share of each window in g                                                 [W, k]
     mu     damping of the step
     unit   natural sizes of the parameters, from the data
-    x      state, scaled by `scale` in the errors [n]
+    x      state, scaled by `scale` in the errors                                    [n]
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ import numpy as np
 from trainer.dynamics.windows import Windows
 from trainer.learning.trajectory import Model
 
-Constrain = Callable[[jax.Array, jax.Array], object]
+Constrain = Callable[[jax.Array, jax.Array], Any]
 """`(p[k], unit) -> theta`, the model's parameters, inside their constraints for every p."""
 
 HUBER = 3.0
@@ -30,24 +32,35 @@ HUBER = 3.0
 
 CONVERGED = 1e-3
 GIVE_UP = 1e8
+PULL = 1e-5
+"""Weight of the prior while searching; small, so that it decides only where the data says nothing."""
 
 
-class Estimate(NamedTuple):
-    """Parameters `p[k]`, their covariance [k, k], and the root mean square error in units of `scale`."""
+class NormalEquations(NamedTuple):
+    """H, g, s, the robust loss, and the mean square error; see the notation."""
 
-    p: np.ndarray
-    covariance: np.ndarray
-    error: float
-
-
-Normal = Callable[
-    [jax.Array, jax.Array, Windows, jax.Array], tuple[jax.Array, jax.Array, jax.Array, jax.Array]
-]
-"""`(p, unit, windows, scale[n]) -> (JᵀJ[k, k], Jᵀe[k], robust loss, mean square error)`."""
+    H: jax.Array
+    g: jax.Array
+    s: jax.Array
+    loss: jax.Array
+    mean_square: jax.Array
 
 
-def normal_equations(model: Model, constrain: Constrain) -> Normal:
-    """Return the jitted normal equations of `model`."""
+Normal = Callable[[jax.Array], NormalEquations]
+"""`(p) -> normal equations`, of one set of windows."""
+
+
+class Prior(NamedTuple):
+    """What is known of p before any data: `centre[k]`, and its standard deviation `spread[k]`."""
+
+    centre: np.ndarray
+    spread: np.ndarray
+
+
+def normal_equations(
+    model: Model, constrain: Constrain
+) -> Callable[[jax.Array, jax.Array, Windows, jax.Array], NormalEquations]:
+    """Return the jitted normal equations of `model`, a function of `(p, unit, windows, scale[n])`."""
 
     def errors(p: jax.Array, unit: jax.Array, x: jax.Array, u: jax.Array, scale: jax.Array) -> jax.Array:
         theta = constrain(p, unit)
@@ -60,7 +73,7 @@ def normal_equations(model: Model, constrain: Constrain) -> Normal:
         return (predicted - x[1:]) / scale
 
     @jax.jit
-    def normal(p: jax.Array, unit: jax.Array, windows: Windows, scale: jax.Array) -> tuple[jax.Array, ...]:
+    def normal(p: jax.Array, unit: jax.Array, windows: Windows, scale: jax.Array) -> NormalEquations:
         def with_jacobian(x: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
             return errors(p, unit, x, u, scale), jax.jacfwd(errors)(p, unit, x, u, scale)
 
@@ -69,51 +82,66 @@ def normal_equations(model: Model, constrain: Constrain) -> Normal:
         share = windows.weight[:, None, None] / (jnp.sum(windows.weight) * e.shape[1] * e.shape[2])
         w = share * jnp.minimum(1.0, HUBER / jnp.maximum(size, 1e-12))
         loss = jnp.sum(share * jnp.where(size < HUBER, 0.5 * e**2, HUBER * (size - 0.5 * HUBER)))
-        flat = J.reshape(-1, J.shape[-1])
-        weighted = flat * w.reshape(-1, 1)
-        return weighted.T @ flat, weighted.T @ e.reshape(-1), loss, jnp.sum(share * e**2)
+        s = jnp.einsum("wtnk,wtn->wk", J, w * e)
+        H = jnp.einsum("wtnk,wtnj->kj", J * w[..., None], J)
+        return NormalEquations(H, jnp.sum(s, axis=0), s, loss, jnp.sum(share * e**2))
 
     return normal
 
 
 def levenberg_marquardt(
-    normal: Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array, jax.Array]],
-    start: np.ndarray,
-    prior: np.ndarray,
-    prior_weight: float,
-    samples: int,
-    iterations: int,
-) -> Iterator[Estimate]:
-    """Yield the estimates of the steps that were taken, each better than the one before.
+    normal: Normal, start: np.ndarray, prior: Prior, free: np.ndarray, iterations: int
+) -> tuple[np.ndarray, NormalEquations]:
+    """Return the p that is reached from `start`, and its normal equations; only `free[k]` ones move.
 
-    Starts from p = `start`; ends when no step is better, or one is better by less than 0.1 %.
-    `normal(p)` gives the normal equations; `samples` is the number of independent errors.
-
-    The prior pulls with `½ prior_weight ‖p − prior‖²`, so that a parameter which the data does not
-    show stays near it.
+    Every step taken lowers the loss; the search ends when none does, or one does by less than 0.1 %. The
+    prior pulls with `½ PULL ‖(p − centre) / spread‖²`.
     """
-    ridge = prior_weight * np.eye(len(prior))
+    ridge = PULL / prior.spread**2
 
-    def at(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
-        parts = normal(jnp.asarray(p, jnp.float32))
-        H, g, loss, mean_square = (np.asarray(part, float) for part in parts)
-        pull = p - prior
-        loss = float(loss + 0.5 * prior_weight * pull @ pull)
-        return H + ridge, g + prior_weight * pull, loss, float(mean_square)
+    def at(p: np.ndarray) -> tuple[NormalEquations, float]:
+        found = normal(jnp.asarray(p, jnp.float32))
+        return found, float(found.loss) + 0.5 * float(ridge @ (p - prior.centre) ** 2)
 
     p, mu = np.asarray(start, float), 1e-2
-    H, g, loss, mean_square = at(p)
+    here, loss = at(p)
     for _ in range(iterations):
-        trial = p - np.linalg.solve(H + mu * np.diag(np.diag(H)), g)
-        found = at(trial)
-        if not (np.isfinite(found[2]) and found[2] < loss):
+        H = np.asarray(here.H, float)[np.ix_(free, free)] + np.diag(ridge[free])
+        g = np.asarray(here.g, float)[free] + ridge[free] * (p - prior.centre)[free]
+        trial = p.copy()
+        trial[free] -= np.linalg.solve(H + mu * np.diag(np.diag(H)), g)
+        there, loss_there = at(trial)
+        if not (np.isfinite(loss_there) and loss_there < loss):
             mu *= 4.0
             if mu > GIVE_UP:
                 break
             continue
-        converged = loss - found[2] < CONVERGED * loss
-        p, mu = trial, max(mu * 0.2, 1e-6)
-        H, g, loss, mean_square = found
-        yield Estimate(p, np.linalg.inv(H) * max(mean_square, 1e-12) / samples, mean_square**0.5)
+        converged = loss - loss_there < CONVERGED * loss
+        p, mu, here, loss = trial, max(mu * 0.2, 1e-6), there, loss_there
         if converged:
             break
+    return p, here
+
+
+def posterior_covariance(
+    normal: NormalEquations, windows: Windows, prior: Prior, free: np.ndarray, blocks: int
+) -> np.ndarray:
+    """Return the covariance [k, k] of p given the data (Laplace); 0 for what is not free.
+
+    Errors that follow each other in time are alike, and windows overlap, so there are fewer independent
+    errors than numbers. How many fewer is estimated from the scatter of g between `blocks` stretches of
+    time, against what independent errors would give (the idea of White's sandwich estimator, 1980).
+    """
+    H, s = np.asarray(normal.H, float)[np.ix_(free, free)], np.asarray(normal.s, float)[:, free]
+    used = windows.weight > 0
+    errors = int(used.sum()) * windows.u.shape[1] * windows.x.shape[2]
+    noise = max(float(normal.mean_square), 1e-12) / errors
+    parts = np.stack([part.sum(axis=0) for part in np.array_split(s[used], min(blocks, int(used.sum())))])
+    parts = parts - parts.mean(axis=0)
+    scatter = parts.T @ parts
+    H_regular = H + 1e-9 * np.trace(H) / len(H) * np.eye(len(H))
+    inflation = max(1.0, float(np.trace(np.linalg.solve(H_regular, scatter))) / (len(H) * noise))
+    precision = H / (noise * inflation) + np.diag(prior.spread[free] ** -2.0)
+    covariance = np.zeros((len(free), len(free)))
+    covariance[np.ix_(free, free)] = np.linalg.inv(precision)
+    return covariance

@@ -6,17 +6,14 @@ Notation
     c     one-step prediction minus record                        [n]
 """
 
-import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from trainer.dynamics.rung import SUBSTEPS
 from trainer.dynamics.windows import Windows
-from trainer.models.friction import Friction, friction_force
-from trainer.tasks.task import Task
+from trainer.learning.trajectory import Model
 
 
 class Linearised(NamedTuple):
@@ -27,36 +24,36 @@ class Linearised(NamedTuple):
     c: jax.Array
 
 
-class _Push(NamedTuple):
-    friction: Friction
+class Pushed(NamedTuple):
+    """Parameters of a model, and a force on its joints tau[d]."""
+
+    base: Any
     tau: jax.Array
 
 
-def _force(theta: _Push, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
-    del q, u
-    return friction_force(theta.friction, qd) + theta.tau
+def push(theta: Pushed, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
+    """Return the force tau[d]."""
+    del q, qd, u
+    return theta.tau
 
 
-@functools.lru_cache(maxsize=4)
-def linearise(task: Task) -> Callable[[Friction, Windows], Linearised]:
-    """Return the jitted linearisation of the simulator with friction."""
-    model = task.model(_force, SUBSTEPS)
-    joints = len(task.state_names) // 2
+def linearise(pushed: Model, joints: int) -> Callable[[Any, Windows], Linearised]:
+    """Return the jitted linearisation of a model with parameters `Pushed`."""
 
-    def one(friction: Friction, x: jax.Array, u: jax.Array, x_next: jax.Array) -> Linearised:
-        push = jnp.zeros(joints)
-        step = lambda x, tau: model(_Push(friction, tau), x, u)  # noqa: E731
-        A, G = jax.jacfwd(step, (0, 1))(x, push)
-        return Linearised(A, G, step(x, push) - x_next)
+    def one(base: Any, x: jax.Array, u: jax.Array, x_next: jax.Array) -> Linearised:
+        nothing = jnp.zeros(joints)
+        step = lambda x, tau: pushed(Pushed(base, tau), x, u)  # noqa: E731
+        A, G = jax.jacfwd(step, (0, 1))(x, nothing)
+        return Linearised(A, G, step(x, nothing) - x_next)
 
     along = jax.vmap(jax.vmap(one, (None, 0, 0, 0)), (None, 0, 0, 0))
-    return jax.jit(lambda friction, windows: along(friction, windows.x[:, :-1], windows.u, windows.x[:, 1:]))
+    return jax.jit(lambda base, windows: along(base, windows.x[:, :-1], windows.u, windows.x[:, 1:]))
 
 
 def missing_force(linear: Linearised) -> jax.Array:
     """Return the root mean square force [d] that would explain each step's error in the velocities."""
     joints = linear.G.shape[-1]
-    G = linear.G[..., joints:, :].reshape(-1, joints, joints)
-    c = linear.c[..., joints:].reshape(-1, joints)
+    G = linear.G[..., joints : 2 * joints, :].reshape(-1, joints, joints)
+    c = linear.c[..., joints : 2 * joints].reshape(-1, joints)
     tau = jnp.linalg.solve(G, c[..., None])[..., 0]
     return jnp.sqrt(jnp.mean(tau**2, axis=0)) + 1e-6

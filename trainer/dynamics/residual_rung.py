@@ -1,4 +1,4 @@
-"""Rung `friction-residual`: identified friction, and a neural force for what it leaves unexplained.
+"""Rungs with a neural force on the joints, for what the simulator or identified physics leaves unexplained.
 
 The network never needs a gradient through the simulator. Along recorded motion the prediction error
 of many steps obeys, to first order, `e' = A e + G tau(x, u) + c`, where A, G and c come from one
@@ -20,11 +20,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.dynamics.friction_rung import FrictionRung, typical_change
-from trainer.dynamics.linearise import Linearised, linearise, missing_force
-from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
-from trainer.dynamics.windows import Motion, Windows, cut
-from trainer.models.friction import Friction, friction_force, no_friction
+from trainer.dynamics.judge import horizon_errors
+from trainer.dynamics.linearise import Linearised, missing_force
+from trainer.dynamics.physics_rung import PhysicsRung, linearised
+from trainer.dynamics.rung import WINDOW_STEPS, Fit, split
+from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_change
+from trainer.learning.trajectory import Model
+from trainer.models.physics import Physics
 from trainer.policy.network import MLP, forward
 from trainer.tasks.task import Task
 
@@ -34,13 +36,13 @@ ADAM_STEPS = 400
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-3
 FORCE_BOUND = 2.0
-"""Bound of the network's force, in units of what friction leaves unexplained (root mean square)."""
+"""Bound of the network's force, in units of what the base leaves unexplained (root mean square)."""
 
 
-class FrictionResidual(NamedTuple):
-    """Friction, the network's parameters, and the bound of its force `scale[d]`."""
+class Residual(NamedTuple):
+    """The base's physics, the network's parameters, and the bound of its force `scale[d]`."""
 
-    friction: Friction
+    physics: Physics
     network: Any
     scale: jax.Array
 
@@ -54,39 +56,37 @@ def _inputs(q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.sin(q), jnp.cos(q), jnp.tanh(0.3 * qd), jnp.tanh(10.0 * qd), u], axis=-1)
 
 
-def _residual_force(network: Any, scale: jax.Array, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
+def _force(network: Any, scale: jax.Array, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
     return scale * jnp.tanh(forward(_network(qd.shape[-1]), network, _inputs(q, qd, u)))
-
-
-@functools.partial(jax.jit, static_argnames="joints")
-def _errors(
-    network: Any, force_scale: jax.Array, linear: Linearised, windows: Windows, scale: jax.Array, joints: int
-) -> jax.Array:
-    """Return the weighted mean square of e / scale, a scalar."""
-    x, u = jnp.asarray(windows.x[:, :-1]), jnp.asarray(windows.u)
-    tau = _residual_force(network, force_scale, x[..., :joints], x[..., joints:], u)
-
-    def advance(e: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        A, G, c, push = step
-        e = jnp.einsum("wij,wj->wi", A, e) + jnp.einsum("wij,wj->wi", G, push) + c
-        return e, e
-
-    steps = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), (linear.A, linear.G, linear.c, tau))
-    _, e = jax.lax.scan(advance, jnp.zeros_like(x[:, 0]), steps)
-    square = jnp.mean((e / scale) ** 2, axis=(0, 2))
-    return jnp.sum(square * windows.weight) / jnp.sum(windows.weight)
 
 
 @functools.partial(jax.jit, static_argnames="joints")
 def _descend(
     network: Any, force_scale: jax.Array, linear: Linearised, windows: Windows, scale: jax.Array, joints: int
 ) -> Any:
+    """Return the network after Adam on the weighted mean square of e / scale[n]."""
+    x, u = jnp.asarray(windows.x[:, :-1]), jnp.asarray(windows.u)
+    memory = x.shape[-1] - 2 * joints
+    per_state = jnp.concatenate([scale, jnp.ones(memory)])
+    steps = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), (linear.A, linear.G, linear.c))
+
+    def loss(network: Any) -> jax.Array:
+        tau = _force(network, force_scale, x[..., :joints], x[..., joints : 2 * joints], u)
+
+        def advance(e: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+            A, G, c, pushed = step
+            e = jnp.einsum("wij,wj->wi", A, e) + jnp.einsum("wij,wj->wi", G, pushed) + c
+            return e, e
+
+        _, e = jax.lax.scan(advance, jnp.zeros_like(x[:, 0]), (*steps, jnp.swapaxes(tau, 0, 1)))
+        square = jnp.mean((e / per_state) ** 2, axis=(0, 2))
+        return jnp.sum(square * windows.weight) / jnp.sum(windows.weight)
+
     optimiser = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
     def step(carry: tuple, _: None) -> tuple:
         network, state = carry
-        gradient = jax.grad(_errors)(network, force_scale, linear, windows, scale, joints)
-        updates, state = optimiser.update(gradient, state, network)
+        updates, state = optimiser.update(jax.grad(loss)(network), state, network)
         return (optax.apply_updates(network, updates), state), None
 
     (network, _), _ = jax.lax.scan(step, (network, optimiser.init(network)), None, ADAM_STEPS)
@@ -94,46 +94,54 @@ def _descend(
 
 
 @dataclass(frozen=True)
-class FrictionResidualRung:
-    """Friction first; the network explains only what is left."""
+class ResidualRung:
+    """The base is identified first; the network explains only what is left."""
 
     name: str = "friction-residual"
-    substeps: int = SUBSTEPS
-    friction: FrictionRung = field(default_factory=FrictionRung)
+    base: PhysicsRung = field(default_factory=PhysicsRung)
 
-    def force(self, theta: FrictionResidual, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
-        """Return friction plus the network's force on the joints [d]."""
-        residual = _residual_force(theta.network, theta.scale, q, qd, u)
-        return friction_force(theta.friction, qd) + residual
+    @property
+    def memory(self) -> int:
+        """Return the base's."""
+        return self.base.memory
 
-    def nothing(self, task: Task) -> FrictionResidual:
-        """Return no friction and a silent network."""
+    def model(self, task: Task) -> Model:
+        """Return the base with the network's force on its joints."""
+
+        def extra(theta: Residual, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
+            return _force(theta.network, theta.scale, q, qd, u)
+
+        return self.base.with_force(task, extra, lambda theta: theta.physics)
+
+    def nothing(self, task: Task) -> Residual:
+        """Return the base's nothing and a silent network."""
         joints = len(task.state_names) // 2
-        network = _network(joints).init(jax.random.key(0), jnp.zeros(4 * joints + len(task.action_names)))
-        return FrictionResidual(no_friction(joints), jax.tree.map(jnp.zeros_like, network), jnp.zeros(joints))
+        network = jax.tree.map(jnp.zeros_like, _draw(task, jax.random.key(0)))
+        return Residual(self.base.nothing(task), network, jnp.zeros(joints))
 
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
-        """Fit friction on everything, then the network; judge both on the part held out."""
-        joints = len(task.state_names) // 2
-        base = self.friction.fit(task, motions, key, lambda share: progress(0.7 * share))
-        friction = jax.tree.map(lambda leaf: leaf[0], base.members)
-        parts = split(motions)
-        fitted = cut(parts.fitted, WINDOW_STEPS, WINDOWS)
-        held_out = cut(parts.held_out, WINDOW_STEPS, WINDOWS)
-        scale = jnp.asarray(typical_change(fitted))
-        linear = linearise(task)(friction, fitted)
-        force_scale = FORCE_BOUND * missing_force(linear)
-        start = _network(joints).init(key, jnp.zeros(4 * joints + len(task.action_names)))
-        network = _descend(start, force_scale, linear, fitted, scale, joints)
-        linear_held_out = linearise(task)(friction, held_out)
-        error = float(_errors(network, force_scale, linear_held_out, held_out, scale, joints)) ** 0.5
-        everything = cut(motions, WINDOW_STEPS, WINDOWS)
-        network = _descend(
-            network, force_scale, linearise(task)(friction, everything), everything, scale, joints
-        )
+        """Fit the base on everything, then the network; judge the network on the part held out."""
+        key_base, key_network = jax.random.split(key)
+        base = self.base.fit(task, motions, key_base, lambda share: progress(0.7 * share))
+        physics = jax.tree.map(lambda leaf: leaf[0], base.members)
+        parts, start = split(motions), _draw(task, key_network)
+        theta = self._explain(task, parts.fitted, physics, start)
+        errors = horizon_errors(self, task, theta, parts.held_out)
+        theta = self._explain(task, motions, physics, theta.network)
         progress(1.0)
-        theta = FrictionResidual(friction, network, force_scale)
-        members = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], theta)
-        return Fit(members, error, base.reference_error, base.estimates)
+        return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], theta), errors, base.estimates)
+
+    def _explain(self, task: Task, motions: list[Motion], physics: Physics, network: Any) -> Residual:
+        joints = len(task.state_names) // 2
+        windows = cut(remembering(motions, self.memory), WINDOW_STEPS, WINDOWS)
+        scale = jnp.asarray(typical_change(windows)[: 2 * joints])
+        linear = linearised(self.base, task)(physics, windows)
+        force_scale = FORCE_BOUND * missing_force(linear)
+        return Residual(physics, _descend(network, force_scale, linear, windows, scale, joints), force_scale)
+
+
+def _draw(task: Task, key: jax.Array) -> Any:
+    joints = len(task.state_names) // 2
+    return _network(joints).init(key, jnp.zeros(4 * joints + len(task.action_names)))

@@ -7,12 +7,38 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from trainer.dynamics.windows import Motion
+from trainer.learning.trajectory import Model
 from trainer.tasks.task import Task
 
 WINDOW_STEPS = 10
-"""Control steps over which the dynamics are fitted and judged."""
+"""Control steps over which the dynamics are fitted."""
 SUBSTEPS = 1
 """Runge-Kutta steps per control step."""
+
+
+class Estimate(NamedTuple):
+    """A value and its 90 % interval, in physical units; the prior's where the data says nothing."""
+
+    value: float
+    low: float
+    high: float
+    identified: bool
+
+
+class HorizonError(NamedTuple):
+    """Median size of the open-loop position error [d] at a horizon, in m or rad, on data held out.
+
+    Attributes:
+        learned: of the learned dynamics.
+        simulator: of the simulator without the learned part.
+        still: of "nothing moves".
+        share: of the learned dynamics, root mean square over all states in units of their typical change.
+    """
+
+    learned: tuple[float, ...]
+    simulator: tuple[float, ...]
+    still: tuple[float, ...]
+    share: float
 
 
 class Fit(NamedTuple):
@@ -20,19 +46,17 @@ class Fit(NamedTuple):
 
     Attributes:
         members: parameters of the family, stacked along a leading axis (an ensemble of one or more).
-        error: root mean square error of the windows held out, in units of a typical change.
-        reference_error: the same of the simulator without the learned part.
-        estimates: what was identified, by name, in physical units.
+        errors: by horizon [s], as far as the held-out data reaches.
+        estimates: what was identified, by name.
     """
 
     members: Any
-    error: float
-    reference_error: float
-    estimates: dict[str, float]
+    errors: dict[float, HorizonError]
+    estimates: dict[str, Estimate]
 
 
 class Rung(Protocol):
-    """A family of forces on the joints of the simulator, and how it is fitted."""
+    """A family of models with the simulator in it, and how it is fitted."""
 
     @property
     def name(self) -> str:
@@ -40,12 +64,12 @@ class Rung(Protocol):
         ...
 
     @property
-    def substeps(self) -> int:
-        """Runge-Kutta steps per control step that the force needs."""
+    def memory(self) -> int:
+        """How many applied actions the model's state carries besides the plant's: 0 or 1."""
         ...
 
-    def force(self, theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
-        """Return the force of the family on the joints [d]."""
+    def model(self, task: Task) -> Model:
+        """Return the family's model of one control step."""
         ...
 
     def nothing(self, task: Task) -> Any:
@@ -55,7 +79,7 @@ class Rung(Protocol):
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
-        """Fit the family to recorded motion; `progress` gets the share done."""
+        """Fit the family to recorded motion of the plant's states; `progress` gets the share done."""
         ...
 
 
@@ -78,6 +102,6 @@ def split(motions: list[Motion], window: int = WINDOW_STEPS) -> Split:
         if cut < window:
             fitted.append(motion)
             continue
-        fitted.append(Motion(motion.x[: cut + 1], motion.u[:cut]))
-        held_out.append(Motion(motion.x[cut:], motion.u[cut:]))
+        fitted.append(motion.part(0, cut))
+        held_out.append(motion.part(cut, motion.u.shape[0]))
     return Split(fitted, held_out or fitted)

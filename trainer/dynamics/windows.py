@@ -6,10 +6,19 @@ import numpy as np
 
 
 class Motion(NamedTuple):
-    """An uninterrupted stretch of recorded states `x[T + 1, n]` and applied actions `u[T, m]`."""
+    """An uninterrupted stretch of recorded states `x[T + 1, n]` and applied actions `u[T, m]`.
+
+    `before[m]` is the action applied before the first state; None at the start of an episode.
+    """
 
     x: np.ndarray
     u: np.ndarray
+    before: np.ndarray | None = None
+
+    def part(self, first: int, last: int) -> "Motion":
+        """Return the steps from `first` up to but not including `last`."""
+        before = self.u[first - 1] if first else self.before
+        return Motion(self.x[first : last + 1], self.u[first:last], before)
 
 
 class Windows(NamedTuple):
@@ -37,3 +46,22 @@ def cut(motions: list[Motion], length: int, count: int) -> Windows:
     u = np.stack([motions[i].u[t : t + length] for i, t in rows])
     weight = (np.arange(count) < len(chosen)).astype(np.float32)
     return Windows(x.astype(np.float32), u.astype(np.float32), weight)
+
+
+def remembering(motions: list[Motion], memory: int) -> list[Motion]:
+    """Append to each state the action applied before it, `memory` (0 or 1) of them; 0 before the first."""
+    if memory == 0:
+        return motions
+
+    def with_last(motion: Motion) -> Motion:
+        before = np.zeros_like(motion.u[:1]) if motion.before is None else motion.before[None]
+        last = np.concatenate([before, motion.u])
+        return Motion(np.concatenate([motion.x, last], axis=1), motion.u)
+
+    return [with_last(motion) for motion in motions]
+
+
+def typical_change(windows: Windows) -> np.ndarray:
+    """Return a tenth of each state's typical change over a window [n], the unit of errors."""
+    change = (windows.x[:, -1] - windows.x[:, 0])[windows.weight > 0]
+    return np.maximum(0.1 * np.sqrt(np.mean(change**2, axis=0)), 1e-3)

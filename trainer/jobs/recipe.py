@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.serialization import to_state_dict
 
 from trainer.checkpoint.export import export
 from trainer.checkpoint.metadata import PolicyMetadata
 from trainer.checkpoint.reader import read_item, read_policy
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.ladder import AUTO, fit_best, rung
+from trainer.dynamics.report import figures
 from trainer.dynamics.rung import Fit, Rung
 from trainer.dynamics.windows import Motion
 from trainer.jobs.request import JobRequest, Progress, Published
@@ -29,6 +31,7 @@ from trainer.policy.network import PolicySpec
 from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode
 from trainer.store.schema import open_database
 from trainer.tasks import load_task
+from trainer.tasks.memory import with_memory
 from trainer.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -59,7 +62,10 @@ class NoData(ValueError):
 
 
 class Learner(NamedTuple):
-    """Compiled parts, shared by all jobs of one worker on one task and rung."""
+    """Compiled parts, shared by all jobs of one worker on one task and rung.
+
+    `task` is the plant's; what the policy learns is `with_memory` of it, where the rung remembers actions.
+    """
 
     task: Task
     rung: Rung
@@ -72,15 +78,15 @@ class Learner(NamedTuple):
 @functools.lru_cache(maxsize=4)
 def learner(task: Task, chosen: Rung) -> Learner:
     """Build PODS and the evaluation in the rung's family, which has the simulator in it."""
-    config = PODSConfig()
-    model = task.model(chosen.force, chosen.substeps)
-    policy = PolicySpec(task.features, HIDDEN, len(task.action_names))
-    value = ValueSpec(task.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE)
-    starts = exploring_starts(task, EXPLORING_SHARE, EXPLORING_STEPS)
+    config, model = PODSConfig(), chosen.model(task)
+    seen = with_memory(task, chosen.memory)
+    policy = PolicySpec(seen.features, HIDDEN, len(seen.action_names))
+    value = ValueSpec(seen.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE)
+    starts = exploring_starts(seen, EXPLORING_SHARE, EXPLORING_STEPS)
     direction, search = gauss_newton(DAMPING), annealing(STEP_SIZES)
-    parts = PODS(task, model, policy, value, starts, direction, search, along_trajectory, config)
+    parts = PODS(seen, model, policy, value, starts, direction, search, along_trajectory, config)
     algorithm = Algorithm(parts.init, jax.jit(parts.step))
-    return Learner(task, chosen, policy, algorithm, jax.jit(evaluate(task, model, policy)), config)
+    return Learner(task, chosen, policy, algorithm, jax.jit(evaluate(seen, model, policy)), config)
 
 
 def run(request: JobRequest, report: Report) -> Published:
@@ -90,11 +96,13 @@ def run(request: JobRequest, report: Report) -> Published:
         NoData: a refit without recorded data.
         ValueError: an unknown task or rung, or a fraction out of bounds.
     """
-    parts = learner(load_task(request.task), rung(request.dynamics_model))
+    task, metrics = load_task(request.task), {}
     key_fit, key_train = jax.random.split(jax.random.key(request.seed))
-    episodes = _recorded(request) if request.refit else []
-    metrics: dict[str, float] = {}
-    fit = _fit(parts, episodes, key_fit, report, metrics) if request.refit else None
+    episodes = _recorded(request, task) if request.refit else []
+    chosen, fit = _simulator(), None
+    if request.refit:
+        chosen, fit = _fit(request, task, episodes, key_fit, report, metrics)
+    parts = learner(task, chosen)
     fraction = _fraction(request, fit)
     started = time.monotonic()
     config = HDSConfig(epochs=request.epochs or (REFIT_EPOCHS if request.refit else EPOCHS))
@@ -105,33 +113,44 @@ def run(request: JobRequest, report: Report) -> Published:
     return _publish(request, parts, episodes, fit, fraction, best, metrics)
 
 
-def _recorded(request: JobRequest) -> list[RecordedEpisode]:
+def _simulator() -> Rung:
+    """Return the family that a training without data runs in: the default one, compiled for refits too."""
+    return rung("")
+
+
+def _recorded(request: JobRequest, task: Task) -> list[RecordedEpisode]:
     store = ExperienceStore(open_database(request.database))
-    episodes = store.episodes(purpose=COLLECT, task=request.task)
+    episodes = store.episodes(purpose=COLLECT, task=task.name)
     if not episodes:
         raise NoData(request.task)
     return episodes
 
 
 def _fit(
-    parts: Learner,
+    request: JobRequest,
+    task: Task,
     episodes: list[RecordedEpisode],
     key: jax.Array,
     report: Report,
     metrics: dict[str, float],
-) -> Fit:
-    started = time.monotonic()
-    phase = f"fitting {parts.rung.name} dynamics"
+) -> tuple[Rung, Fit]:
+    """Fit the rung that was asked for, or every rung to choose the best."""
+    started, name = time.monotonic(), request.dynamics_model
+    phase = f"fitting {'every' if name == AUTO else rung(name).name} dynamics"
     metrics["real_seconds"] = real_seconds(episodes)
     report(Progress(phase, 0.0, metrics))
     motions = [Motion(episode.x, episode.u) for episode in episodes]
-    fit = parts.rung.fit(
-        parts.task, motions, key, lambda share: report(Progress(phase, 0.2 * share, metrics))
-    )
-    metrics |= {f"estimate: {name}": value for name, value in fit.estimates.items()}
-    metrics["fit_error"], metrics["fit_error_simulator"] = fit.error, fit.reference_error
+    told = lambda share: report(Progress(phase, 0.2 * share, metrics))  # noqa: E731
+    if name == AUTO:
+        choice = fit_best(task, motions, key, told)
+        chosen, fit = choice.rung, choice.fit
+        metrics |= {f"held-out error of {tried}": error for tried, error in choice.errors.items()}
+    else:
+        chosen = rung(name)
+        fit = chosen.fit(task, motions, key, told)
+    metrics |= figures(task, fit)
     metrics["refit_seconds"] = time.monotonic() - started
-    return fit
+    return chosen, fit
 
 
 def real_seconds(episodes: list[RecordedEpisode]) -> float:
@@ -152,10 +171,16 @@ def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
     """Return the state that the parent's training ended with, or None to start from nothing."""
     if not request.parent:
         return None
-    read_policy(request.checkpoints / request.parent, request.parent)
+    parent = read_policy(request.checkpoints / request.parent, request.parent)
     kept = read_item(request.checkpoints / request.parent, "training")
+    new, old = parts.policy.features, parent.metadata.policy.features
+
+    def carried(path: tuple, leaf: Any) -> jax.Array:
+        first_layer = jax.tree_util.keystr(path[-2:], simple=True) == "Dense_0kernel"
+        return new.carry_over(jnp.asarray(leaf), old) if first_layer else jnp.asarray(leaf)
+
     fresh = parts.algorithm.init(jax.random.key(0))
-    return fresh._replace(**{name: jax.tree.map(jnp.asarray, kept[name]) for name in kept})
+    return fresh._replace(**{name: jax.tree_util.tree_map_with_path(carried, kept[name]) for name in kept})
 
 
 def train_policy(
@@ -238,5 +263,6 @@ def _publish(
     members = stacked(parts.rung.nothing(task)) if fit is None else fit.members
     training = {name: getattr(best.state, name) for name in NETWORKS}
     served = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), best.policy)
-    version = export(request.checkpoints, served, metadata, members._asdict(), training)
+    dynamics = to_state_dict(members)
+    version = export(request.checkpoints, served, metadata, dynamics, training)
     return Published(version, request.parent, metadata.real_seconds, metadata.metrics)

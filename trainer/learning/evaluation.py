@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from trainer.learning.trajectory import Model, Theta, rollout
+from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, total_cost
 from trainer.policy.network import Parameters, PolicySpec
 from trainer.tasks.task import Task
 
@@ -23,9 +23,10 @@ Evaluate = Callable[[Parameters, Theta, jax.Array], Evaluation]
 
 
 def score(task: Task, x: jax.Array, u: jax.Array) -> Evaluation:
-    """Score one episode with states `x[T + 1, n]` and actions `u[T, m]`."""
-    residual = jax.vmap(task.residual)(x[:-1], u)
-    return Evaluation(task.success(x), 0.5 * jnp.sum(residual**2))
+    """Score one episode with states `x[T + 1, n]` and actions `u[T, m]`; after its end nothing costs."""
+    nothing_ahead = lambda x: jnp.zeros(1)  # noqa: E731
+    objective = Objective(task.residual, nothing_ahead, task.terminated, 1.0, task.failure)
+    return Evaluation(task.success(x), total_cost(objective, Trajectory(x, u)))
 
 
 def evaluate(task: Task, model: Model, policy: PolicySpec) -> Evaluate:

@@ -8,7 +8,8 @@ Notation
 """
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,16 +44,16 @@ def with_gain_and_mass(physics: Physics, system: System) -> System:
     return system.replace(actuator=motors, link=link)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def delayed(model: Model, n: int) -> Model:
-    """Return `model` of z, in which an action acts `theta.delay` control steps late.
+def delayed(model: Model, n: int, delay: Callable[[Any], jax.Array]) -> Model:
+    """Return `model` of z, in which an action acts `delay(theta)` control steps late.
 
     Over one step the last action acts for the share `delay`, then the new one. The step applies their
     mean, which gives the same impulse; at delay 0 and 1 that is exact.
     """
 
-    def step(theta: Physics, z: jax.Array, u: jax.Array) -> jax.Array:
-        x, last = z[:n], z[n:]
-        acting = theta.delay * last + (1.0 - theta.delay) * u
+    def step(theta: Any, z: jax.Array, u: jax.Array) -> jax.Array:
+        x, last, late = z[:n], z[n:], delay(theta)
+        acting = late * last + (1.0 - late) * u
         return jnp.concatenate([model(theta, x, acting), u])
 
     return step

@@ -44,3 +44,22 @@ class FeatureSpec:
         angles = x[..., list(self.angles)]
         linear = x[..., straight] / jnp.asarray([self.scale[i] for i in straight])
         return jnp.concatenate([linear, jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+    def carry_over(self, kernel: jax.Array, old: "FeatureSpec") -> jax.Array:
+        """Return the first layer `kernel[f_old, w]` of a network over `old` features, for these, [f, w].
+
+        States that only these features have (appended at the end of x, and no angles) get weight 0, those
+        that only `old` had are dropped: the network goes on with what both know.
+
+        Raises:
+            ValueError: if the states that both have are seen differently.
+        """
+        both = min(self.state_size, old.state_size)
+        if self.angles != old.angles or self.scale[:both] != old.scale[:both]:
+            raise ValueError(
+                f"features {self} can't carry on from {old}: they see the same states differently"
+            )
+        ends = [spec.state_size - len(spec.angles) for spec in (self, old)]
+        straight = kernel[: min(ends)]
+        unseen = jnp.zeros((ends[0] - len(straight), kernel.shape[1]), kernel.dtype)
+        return jnp.concatenate([straight, unseen, kernel[ends[1] :]])

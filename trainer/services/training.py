@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 
 from protos.hds import v1
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.ladder import known_name
 from trainer.jobs.manager import JobManager, UnknownJob
 from trainer.jobs.recipe import LEARNED_FRACTION, NoData
 from trainer.store.experience import COLLECT, ExperienceStore
@@ -86,7 +86,7 @@ class TrainingService(v1.TrainingServiceServicer):
         try:
             check_label(job.options.label)
             load_task(job.options.task)
-            job.dynamics_model = rung(job.dynamics_model).name
+            job.dynamics_model = known_name(job.dynamics_model)
             if not 0.0 <= job.learned_fraction <= 1.0:
                 raise ValueError(f"learned_fraction must be in [0, 1]; got {job.learned_fraction:g}")
         except ValueError as error:

@@ -14,7 +14,7 @@ LOST_ANGLE = 0.2
 START_SPREAD = (0.1, 0.05, 0.1, 0.1)
 EXPLORE_SPREAD = (1.0, 0.2, 1.0, 1.0)
 FAILURE = 2.0
-"""More than any recovery from within 0.2 rad costs; much more would only make the value too steep to learn."""
+"""More than any recovery from within 0.2 rad costs; much more makes the value too steep to learn."""
 
 
 def _near_upright(spread: tuple[float, ...], key: jax.Array) -> jax.Array:

@@ -1,0 +1,138 @@
+"""Rung `black-box`: a network that knows nothing of the simulator but that velocities are rates of positions.
+
+Notation
+    a    accelerations, the network's output       [d]   m/s² or rad/s²
+    dt   control step                              s
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from trainer.dynamics.judge import horizon_errors
+from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
+from trainer.dynamics.windows import Motion, Windows, cut, typical_change
+from trainer.learning.trajectory import Model
+from trainer.models.brax_model import no_force
+from trainer.policy.features import FeatureSpec
+from trainer.policy.network import MLP, forward
+from trainer.tasks.task import Task
+
+HIDDEN = (64, 64)
+WINDOWS = 128
+ADAM_STEPS = 1500
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 1e-3
+
+
+class BlackBox(NamedTuple):
+    """The network, its `scale[d]` of accelerations, and whether it, not the simulator, decides."""
+
+    network: Any
+    scale: jax.Array
+    decides: jax.Array
+
+
+@dataclass(frozen=True)
+class BlackBoxRung:
+    """Dynamics from data alone; the family holds the simulator too, as one of its members."""
+
+    name: str = "black-box"
+    memory: int = 0
+
+    def model(self, task: Task) -> Model:
+        """Return the network where it decides, else the simulator."""
+        simulator, learned = task.model(no_force, SUBSTEPS), _learned(task)
+
+        def step(theta: BlackBox, x: jax.Array, u: jax.Array) -> jax.Array:
+            return jnp.where(theta.decides, learned(theta, x, u), simulator(None, x, u))
+
+        return step
+
+    def nothing(self, task: Task) -> BlackBox:
+        """Return the simulator."""
+        network = jax.tree.map(jnp.zeros_like, _draw(task, jax.random.key(0)))
+        return BlackBox(network, jnp.zeros(len(task.state_names) // 2), jnp.zeros((), bool))
+
+    def fit(
+        self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
+    ) -> Fit:
+        """Descend on the multi-step error of a part, judge on the part held out, then fit everything."""
+        parts, start = split(motions), _draw(task, key)
+        first = _fitted(task, parts.fitted, start)
+        progress(0.5)
+        errors = horizon_errors(self, task, first, parts.held_out)
+        final = _fitted(task, motions, first.network)
+        progress(1.0)
+        return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], final), errors, {})
+
+
+def _network(task: Task) -> MLP:
+    return MLP(HIDDEN, len(task.state_names) // 2)
+
+
+def _draw(task: Task, key: jax.Array) -> Any:
+    return _network(task).init(key, jnp.zeros(_features(task).size + len(task.action_names)))
+
+
+def _features(task: Task) -> FeatureSpec:
+    return task.features
+
+
+def _learned(task: Task) -> Model:
+    joints, dt = len(task.state_names) // 2, task.control_dt
+
+    def step(theta: BlackBox, x: jax.Array, u: jax.Array) -> jax.Array:
+        z = jnp.concatenate([_features(task)(x), u])
+        a = theta.scale * forward(_network(task), theta.network, z)
+        q, qd = x[:joints], x[joints:]
+        return jnp.concatenate([q + dt * qd + 0.5 * dt**2 * a, qd + dt * a])
+
+    return step
+
+
+def _fitted(task: Task, motions: list[Motion], start: Any) -> BlackBox:
+    windows = cut(motions, WINDOW_STEPS, WINDOWS)
+    joints = len(task.state_names) // 2
+    rates = jnp.diff(windows.x[..., joints:], axis=1) / task.control_dt
+    scale = jnp.sqrt(jnp.mean(rates**2, axis=(0, 1))) + 1e-6
+    network = _descend(task)(start, scale, windows, jnp.asarray(typical_change(windows)))
+    return BlackBox(network, scale, jnp.ones((), bool))
+
+
+@functools.lru_cache(maxsize=4)
+def _descend(task: Task) -> Callable:
+    """Return Adam on the mean square of the multi-step error, in units of `unit[n]`."""
+    model = _learned(task)
+    optimiser = optax.adamw(optax.cosine_decay_schedule(LEARNING_RATE, ADAM_STEPS), weight_decay=WEIGHT_DECAY)
+
+    @jax.jit
+    def descend(network: Any, scale: jax.Array, windows: Windows, unit: jax.Array) -> Any:
+        def error(network: Any, x: jax.Array, u: jax.Array) -> jax.Array:
+            theta = BlackBox(network, scale, jnp.ones((), bool))
+
+            def advance(state: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+                state = model(theta, state, action)
+                return state, state
+
+            _, predicted = jax.lax.scan(advance, x[0], u)
+            return jnp.mean(optax.huber_loss((predicted - x[1:]) / unit, delta=3.0))
+
+        def loss(network: Any) -> jax.Array:
+            each = jax.vmap(error, (None, 0, 0))(network, jnp.asarray(windows.x), jnp.asarray(windows.u))
+            return jnp.sum(each * windows.weight) / jnp.sum(windows.weight)
+
+        def step(carry: tuple, _: None) -> tuple:
+            network, state = carry
+            updates, state = optimiser.update(jax.grad(loss)(network), state, network)
+            return (optax.apply_updates(network, updates), state), None
+
+        (network, _), _ = jax.lax.scan(step, (network, optimiser.init(network)), None, ADAM_STEPS)
+        return network
+
+    return descend

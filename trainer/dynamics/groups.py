@@ -1,0 +1,135 @@
+"""What may be identified: groups of physical parameters, each inside its constraints for every p.
+
+Notation
+    p      unconstrained parameters of one group, of the order of one      [k]
+    unit   typical force and typical velocity of each joint                [2, d]
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainer.models.brax_model import no_force
+from trainer.models.friction import Friction
+from trainer.models.physics import Physics
+from trainer.tasks.task import Task
+
+SLOWEST, FASTEST = 0.02, 0.5
+"""Bounds of v_s [m/s or rad/s]: the Stribeck effect is one of low speeds. Without them it trades places
+with Coulomb friction."""
+MOST_EXCESS = 2.0
+"""Break-away is at most 1 + this many times the dry friction, as of any usual pair of materials."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are identified together.
+
+    Attributes:
+        centre: `(task) -> p[k]` that knows nothing of the plant; spread is 1 unless `spread` says more.
+        constrain: `(physics, p[k], unit[2, d]) -> physics` with this group's values.
+        names: `(task) -> k` names with units, of the values in the order of `values`.
+        values: `(physics) -> [k]`, what the names stand for.
+        spread: standard deviation of p around its centre before any data.
+        memory: whether the model must remember the last action.
+        starts: several p's differ in these components and offsets: the error has local minima there.
+    """
+
+    name: str
+    centre: Callable[[Task], np.ndarray]
+    constrain: Callable[[Physics, jax.Array, jax.Array], Physics]
+    names: Callable[[Task], list[str]]
+    values: Callable[[Physics], jax.Array]
+    spread: float
+    memory: bool = False
+    starts: Callable[[Task], list[np.ndarray]] | None = None
+
+
+def joint_names(task: Task) -> list[str]:
+    """Return the joints' names, without units: those of the first half of the states."""
+    return [name.split(" [")[0] for name in task.state_names[: len(task.state_names) // 2]]
+
+
+def _joints(task: Task) -> int:
+    return len(task.state_names) // 2
+
+
+def _friction(physics: Physics, p: jax.Array, unit: jax.Array) -> Physics:
+    """Set the friction of p = (b, d, s, v_s), each of d joints."""
+    viscous, dry, stribeck, velocity = p.reshape(4, -1)
+    size, speed = unit
+    span = jnp.log(FASTEST / SLOWEST)
+    friction = Friction(
+        size / speed * jax.nn.softplus(viscous),
+        size * jax.nn.softplus(dry),
+        size * jax.nn.softplus(dry) * MOST_EXCESS * jax.nn.sigmoid(stribeck),
+        SLOWEST * jnp.exp(jax.nn.sigmoid(velocity) * span),
+    )
+    return physics._replace(friction=friction)
+
+
+def _friction_centre(task: Task) -> np.ndarray:
+    """Return b and d at 0.1 units, s at half of d, v_s in the middle of its bounds."""
+    tenth, quarter = np.log(np.expm1(0.1)), np.log(0.25 / 0.75)
+    return np.repeat([tenth, tenth, quarter, 0.0], _joints(task))
+
+
+def _friction_starts(task: Task) -> list[np.ndarray]:
+    joints = _joints(task)
+    return [np.repeat([0.0, 0.0, 0.0, logit], joints) for logit in (-1.5, 1.5)]
+
+
+def _friction_names(task: Task) -> list[str]:
+    words = ("viscous friction", "dry friction", "break-away excess", "Stribeck velocity")
+    return [f"{word} of {joint}" for word in words for joint in joint_names(task)]
+
+
+def _links(task: Task) -> tuple[str, ...]:
+    return task.model(no_force, 1).links
+
+
+FRICTION = Group(
+    name="friction",
+    centre=_friction_centre,
+    constrain=_friction,
+    names=_friction_names,
+    values=lambda physics: jnp.concatenate(physics.friction),
+    spread=2.0,
+    starts=_friction_starts,
+)
+"""Viscous, Coulomb and Stribeck friction of every joint; see `models.friction`."""
+
+GAIN = Group(
+    name="gain",
+    centre=lambda task: np.zeros(len(task.action_names)),
+    constrain=lambda physics, p, unit: physics._replace(gain=jnp.exp(0.3 * p)),
+    names=lambda task: [f"gain of {action.split(' [')[0]}" for action in task.action_names],
+    values=lambda physics: physics.gain,
+    spread=1.0,
+)
+"""A factor on each motor's force, within about 30 % of 1 before any data."""
+
+MASS = Group(
+    name="mass",
+    centre=lambda task: np.zeros(len(_links(task))),
+    constrain=lambda physics, p, unit: physics._replace(mass=jnp.exp(0.2 * p)),
+    names=lambda task: [f"mass factor of {link}" for link in _links(task)],
+    values=lambda physics: physics.mass,
+    spread=1.0,
+)
+"""A factor on each link's mass and inertia, within about 20 % of 1 before any data."""
+
+DELAY = Group(
+    name="delay",
+    centre=lambda task: np.zeros(1),
+    constrain=lambda physics, p, unit: physics._replace(delay=jax.nn.sigmoid(2.0 * p[0] - 3.0)),
+    names=lambda task: ["delay of actions in control steps"],
+    values=lambda physics: physics.delay[None],
+    spread=1.5,
+    memory=True,
+    starts=lambda task: [np.zeros(1), np.full(1, 2.5)],
+)
+"""How late actions act, from 0 to 1 control step; about 0.05 before any data."""

@@ -1,0 +1,75 @@
+"""Judge a model by its open-loop error, 0.5 s and 1 s ahead, on motion held out.
+
+Notation
+    L   steps of the longest horizon
+    W   starts of predictions, evenly spread over the motion
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainer.dynamics.rung import HorizonError, Rung
+from trainer.dynamics.windows import Motion, remembering
+from trainer.learning.trajectory import rollout
+from trainer.tasks.task import Task
+
+HORIZONS = (0.5, 1.0)
+"""[s]"""
+STARTS = 96
+
+
+def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -> dict[float, HorizonError]:
+    """Return the errors of the model with parameters `theta` at each horizon that `held_out` reaches."""
+    longest = round(HORIZONS[-1] / task.control_dt)
+    motions = remembering(held_out, rung.memory)
+    x, u, ahead = _starts(motions, longest)
+    n = len(task.state_names)
+    learned, simulator = (_predict(rung, task, longest)(at, x[:, 0], u) for at in (theta, rung.nothing(task)))
+    errors: dict[float, HorizonError] = {}
+    for horizon in HORIZONS:
+        step = round(horizon / task.control_dt)
+        reached = ahead >= step
+        if not reached.any():
+            continue
+        truth, start = x[reached, step, :n], x[reached, 0, :n]
+        change = np.maximum(np.sqrt(np.mean((truth - start) ** 2, axis=0)), 1e-6)
+        off = [np.asarray(part)[reached, step, :n] - truth for part in (learned, simulator)]
+        share = float(np.sqrt(np.mean(np.nan_to_num((off[0] / change) ** 2, nan=1e6, posinf=1e6))))
+        sizes = [_medians(part[:, : n // 2]) for part in (*off, start - truth)]
+        errors[horizon] = HorizonError(learned=sizes[0], simulator=sizes[1], still=sizes[2], share=share)
+    return errors
+
+
+def _medians(errors: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(v) for v in np.median(np.abs(errors), axis=0))
+
+
+def _starts(motions: list[Motion], longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return x[W, L + 1, n] and u[W, L, m], padded where a motion ends, and how far each reaches [W]."""
+    places = [(i, t) for i, motion in enumerate(motions) for t in range(len(motion.u))]
+    chosen = np.linspace(0, len(places) - 1, STARTS).round().astype(int)
+    x, u, ahead = [], [], []
+    for i, t in (places[k] for k in chosen):
+        motion = motions[i]
+        steps = min(longest, len(motion.u) - t)
+        rest = ((0, longest - steps), (0, 0))
+        x.append(np.pad(motion.x[t : t + steps + 1], rest, mode="edge"))
+        u.append(np.pad(motion.u[t : t + steps], rest))
+        ahead.append(steps)
+    return np.stack(x), np.stack(u), np.array(ahead)
+
+
+@functools.lru_cache(maxsize=8)
+def _predict(rung: Rung, task: Task, steps: int) -> Callable:
+    model = rung.model(task)
+
+    def one(theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
+        return rollout(model, theta, lambda t, x: u[t], x, steps).x
+
+    predict = jax.jit(jax.vmap(one, (None, 0, 0)))
+    return lambda theta, x, u: predict(theta, jnp.asarray(x, jnp.float32), jnp.asarray(u, jnp.float32))

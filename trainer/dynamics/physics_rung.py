@@ -1,0 +1,247 @@
+"""Rungs of identified physics: the simulator with some of its parameters fitted, the rest left as they are.
+
+What the data cannot tell stays at its prior: after a fit, the parameter that the data narrowed least is
+frozen there and the rest fitted again, until every free one is narrowed to half of its prior's width.
+
+Notation
+    p   unconstrained parameters of all groups   [k]
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainer.dynamics.groups import FRICTION, Group
+from trainer.dynamics.identify import (
+    NormalEquations,
+    Prior,
+    levenberg_marquardt,
+    normal_equations,
+    posterior_covariance,
+)
+from trainer.dynamics.judge import horizon_errors
+from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
+from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Estimate, Fit, split
+from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_change
+from trainer.learning.trajectory import Model
+from trainer.models.brax_model import Force, as_it_is, no_force
+from trainer.models.friction import SMOOTHING, friction_force
+from trainer.models.physics import Physics, delayed, nominal, with_gain_and_mass
+from trainer.tasks.task import Task
+
+WINDOWS = 128
+ITERATIONS = 30
+NARROWED = 0.5
+"""A parameter is identified if the data narrows it to this share of its prior's width."""
+DRAWS = 400
+INTERVAL = (5.0, 95.0)
+"""Percentiles."""
+
+
+@dataclass(frozen=True)
+class PhysicsRung:
+    """The simulator with the parameters of `groups` identified.
+
+    Attributes:
+        name: as in `--dynamics-model`.
+        groups: what is identified.
+        substeps: Runge-Kutta steps per control step.
+        width: over which the sign of a velocity is smoothed [m/s or rad/s].
+    """
+
+    name: str = "friction"
+    groups: tuple[Group, ...] = (FRICTION,)
+    substeps: int = SUBSTEPS
+    width: float = SMOOTHING
+
+    @property
+    def memory(self) -> int:
+        """Return 1 if a delay is identified."""
+        return int(any(group.memory for group in self.groups))
+
+    def model(self, task: Task) -> Model:
+        """Return the simulator with `Physics`."""
+        return self.with_force(task, no_force, lambda theta: theta)
+
+    def with_force(self, task: Task, extra: Force, physics: Callable[[Any], Physics]) -> Model:
+        """Return the simulator with the `physics` of its parameters, and an `extra` force on the joints."""
+
+        def force(theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
+            friction = friction_force(physics(theta).friction, qd, self.width)
+            return friction + extra(theta, q, qd, u)
+
+        rearranged = any(group.name in {"gain", "mass"} for group in self.groups)
+        arrange = (
+            (lambda theta, system: with_gain_and_mass(physics(theta), system)) if rearranged else as_it_is
+        )
+        model = task.model(force, self.substeps, arrange)
+        return (
+            delayed(model, len(task.state_names), lambda theta: physics(theta).delay)
+            if self.memory
+            else model
+        )
+
+    def nothing(self, task: Task) -> Physics:
+        """Return the simulator as it is."""
+        return nominal(len(task.state_names) // 2, len(task.action_names), _links(task))
+
+    def fit(
+        self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
+    ) -> Fit:
+        """Fit on a part, judge on the part held out, then fit on everything."""
+        parts = split(motions)
+        if not self.groups:
+            nothing = self.nothing(task)
+            errors = horizon_errors(self, task, nothing, parts.held_out)
+            return Fit(jax.tree.map(lambda leaf: leaf[None], nothing), errors, {})
+        problem = Problem(self, task, *_units(task, parts.fitted))
+        first, free = problem.identify(parts.fitted, problem.starts(), np.ones(problem.size, bool))
+        progress(0.5)
+        errors = horizon_errors(self, task, problem.physics(first), parts.held_out)
+        progress(0.7)
+        final, free = problem.identify(motions, [first], free)
+        progress(1.0)
+        physics = problem.physics(final)
+        members = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], physics)
+        return Fit(members, errors, problem.estimates(motions, final, free, key))
+
+
+class Problem(NamedTuple):
+    """What one fit is about; units and scales stay the same while the data grows."""
+
+    rung: PhysicsRung
+    task: Task
+    unit: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def prior(self) -> Prior:
+        """The prior of p[k]."""
+        centres = [group.centre(self.task) for group in self.rung.groups]
+        spreads = [np.full(len(c), g.spread) for c, g in zip(centres, self.rung.groups, strict=True)]
+        return Prior(np.concatenate(centres), np.concatenate(spreads))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters, k."""
+        return len(self.prior.centre)
+
+    def physics(self, p: np.ndarray) -> Physics:
+        """Return the physics of p[k]."""
+        return _constrain(self.rung, self.task)(jnp.asarray(p, jnp.float32), jnp.asarray(self.unit))
+
+    def starts(self) -> list[np.ndarray]:
+        """Return the p's to start from: every group's alternatives, one group varied at a time."""
+        centre, starts, at = self.prior.centre, [], 0
+        for group in self.rung.groups:
+            size = len(group.centre(self.task))
+            for offset in group.starts(self.task) if group.starts else []:
+                starts.append(centre.copy())
+                starts[-1][at : at + size] += offset
+            at += size
+        return starts or [centre]
+
+    def identify(
+        self, motions: list[Motion], starts: list[np.ndarray], free: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best p, and which parameters the data identifies; the others are at their prior."""
+        windows, normal = self.windows(motions)
+        reached = [levenberg_marquardt(normal, p, self.prior, free, ITERATIONS) for p in starts]
+        p, found = min(reached, key=lambda pair: float(pair[1].loss))
+        free = free.copy()
+        while free.any():
+            covariance = posterior_covariance(found, windows, self.prior, free, _blocks(motions))
+            width = np.where(free, np.sqrt(np.diag(covariance)) / self.prior.spread, 0.0)
+            worst = int(np.argmax(width))
+            if width[worst] <= NARROWED:
+                break
+            free[worst] = False
+            p = np.where(free, p, self.prior.centre)
+            p, found = levenberg_marquardt(normal, p, self.prior, free, ITERATIONS)
+        return p, free
+
+    def estimates(
+        self, motions: list[Motion], p: np.ndarray, free: np.ndarray, key: jax.Array
+    ) -> dict[str, Estimate]:
+        """Return every value with its 90 % interval; that of a frozen parameter is its prior's."""
+        windows, normal = self.windows(motions)
+        found = normal(jnp.asarray(p, jnp.float32))
+        covariance = np.diag(self.prior.spread**2)
+        covariance[np.ix_(free, free)] = 0.0
+        covariance += posterior_covariance(found, windows, self.prior, free, _blocks(motions))
+        factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(p)))
+        draws = p + np.asarray(jax.random.normal(key, (DRAWS, len(p)))) @ factor.T
+        values, told, at = _values(self.rung, self.task)(jnp.asarray(draws, jnp.float32), self.unit), {}, 0
+        best = _values(self.rung, self.task)(jnp.asarray(p[None], jnp.float32), self.unit)[0]
+        low, high = np.percentile(np.asarray(values), INTERVAL, axis=0)
+        names = [name for group in self.rung.groups for name in group.names(self.task)]
+        for at, name in enumerate(names):
+            told[name] = Estimate(float(best[at]), float(low[at]), float(high[at]), bool(free[at]))
+        return told
+
+    def windows(self, motions: list[Motion]) -> tuple[Windows, Callable[[jax.Array], NormalEquations]]:
+        """Return windows over `motions`, and the normal equations of p over them."""
+        windows = cut(remembering(motions, self.rung.memory), WINDOW_STEPS, WINDOWS)
+        memory = np.ones(windows.x.shape[-1] - len(self.scale))  # the last action is never wrong
+        scale = np.concatenate([self.scale, memory])
+        normal = _normal(self.rung, self.task)
+        return windows, lambda p: normal(p, self.unit, windows, scale)
+
+
+def _blocks(motions: list[Motion]) -> int:
+    """Return how many stretches of two windows' length the motions hold, at least 4."""
+    return max(4, sum(motion.u.shape[0] for motion in motions) // (2 * WINDOW_STEPS))
+
+
+def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit[2, d], the force the simulator misses and the velocity, and the scale of errors [n]."""
+    windows = cut(motions, WINDOW_STEPS, WINDOWS)
+    joints, simulator = len(task.state_names) // 2, PhysicsRung("simulator", ())
+    force_size = missing_force(linearised(simulator, task)(simulator.nothing(task), windows))
+    speed = np.sqrt(np.mean(windows.x[..., joints:] ** 2, axis=(0, 1))) + 1e-6
+    return np.stack([np.asarray(force_size), speed]), typical_change(windows)
+
+
+def _links(task: Task) -> int:
+    return len(task.model(no_force, 1).links)
+
+
+def _constrain(rung: PhysicsRung, task: Task) -> Callable[[jax.Array, jax.Array], Physics]:
+    sizes = [len(group.centre(task)) for group in rung.groups]
+
+    def constrain(p: jax.Array, unit: jax.Array) -> Physics:
+        physics, at = rung.nothing(task), 0
+        for group, size in zip(rung.groups, sizes, strict=True):
+            physics = group.constrain(physics, p[at : at + size], unit)
+            at += size
+        return physics
+
+    return constrain
+
+
+@functools.lru_cache(maxsize=8)
+def linearised(rung: PhysicsRung, task: Task) -> Callable[[Physics, Windows], Linearised]:
+    """Return the linearisation of the rung's model along windows."""
+    pushed = rung.with_force(task, push, lambda theta: theta.base)
+    return linearise(pushed, len(task.state_names) // 2)
+
+
+@functools.lru_cache(maxsize=8)
+def _normal(rung: PhysicsRung, task: Task) -> Callable:
+    return normal_equations(rung.model(task), _constrain(rung, task))
+
+
+@functools.lru_cache(maxsize=8)
+def _values(rung: PhysicsRung, task: Task) -> Any:
+    constrain = _constrain(rung, task)
+
+    def values(p: jax.Array, unit: jax.Array) -> jax.Array:
+        physics = constrain(p, unit)
+        return jnp.concatenate([group.values(physics) for group in rung.groups])
+
+    return jax.jit(jax.vmap(values, (0, None)))

@@ -1,0 +1,29 @@
+"""The figures of a fit by name, for logs, registries and terminals."""
+
+from trainer.dynamics.groups import joint_names
+from trainer.dynamics.rung import Fit
+from trainer.tasks.task import Task
+
+
+def figures(task: Task, fit: Fit) -> dict[str, float]:
+    """Return estimates with their 90 % intervals, and open-loop errors beside both references.
+
+    `identified: X` is 1, or 0 where the data says nothing of X, which then stays at its prior.
+    """
+    told: dict[str, float] = {}
+    for name, estimate in fit.estimates.items():
+        told[f"estimate: {name}"] = estimate.value
+        told[f"estimate: {name}, 5 %"] = estimate.low
+        told[f"estimate: {name}, 95 %"] = estimate.high
+        told[f"identified: {name}"] = float(estimate.identified)
+    for horizon, error in fit.errors.items():
+        for i, joint in enumerate(joint_names(task)):
+            sizes = {
+                "": error.learned,
+                " of the simulator": error.simulator,
+                " if nothing moved": error.still,
+            }
+            for whose, size in sizes.items():
+                told[f"error of {joint} after {horizon:g} s{whose}"] = size[i]
+        told[f"error after {horizon:g} s, share of the change"] = error.share
+    return told
