@@ -122,6 +122,7 @@ class Events:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
+        self._lock = threading.Lock()
 
     def say(self, message: str) -> None:
         """Say `message`."""
@@ -133,7 +134,8 @@ class Events:
     def emit(self, event: str, **fields: object) -> None:
         """Emit an event; people see only those that `say` words."""
         if self._as_json:
-            print(json.dumps({"event": event, **fields}), flush=True)
+            with self._lock:  # several threads tell; a line must stay one line
+                print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def _run(command: Run, stop: threading.Event) -> int:
