@@ -70,6 +70,7 @@ class Learner(NamedTuple):
     task: Task
     rung: Rung
     policy: PolicySpec
+    pods: PODS
     algorithm: Algorithm
     evaluate: Evaluate
     config: PODSConfig
@@ -86,7 +87,7 @@ def learner(task: Task, chosen: Rung) -> Learner:
     direction, search = gauss_newton(DAMPING), annealing(STEP_SIZES)
     parts = PODS(seen, model, policy, value, starts, direction, search, along_trajectory, config)
     algorithm = Algorithm(parts.init, jax.jit(parts.step))
-    return Learner(task, chosen, policy, algorithm, jax.jit(evaluate(seen, model, policy)), config)
+    return Learner(task, chosen, policy, parts, algorithm, jax.jit(evaluate(seen, model, policy)), config)
 
 
 def run(request: JobRequest, report: Report) -> Published:

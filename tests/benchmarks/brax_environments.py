@@ -1,0 +1,117 @@
+"""PODS on Brax's own environments, each through `brax_task`: what a policy costs before and after learning.
+
+    python -m tests.benchmarks.brax_environments [--quick] [--environments reacher] [--seeds 0 1 2]
+
+`reacher` and `inverted_double_pendulum` have no contact, `hopper` stands on the floor by Brax's contact
+solver. Start states are those of the environments; costs are sums of squares written here.
+"""
+
+import argparse
+import dataclasses
+import time
+
+import brax.envs
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainer import compilation_cache
+from trainer.dynamics.physics_rung import PhysicsRung
+from trainer.jobs.recipe import learner, stacked
+from trainer.learning.hds import HDSConfig, mixture, train
+from trainer.tasks.brax_task import brax_task
+from trainer.tasks.task import Task
+
+EPISODES = 128
+UPPER_ARM, FOREARM = 0.1, 0.11
+STANDING = 1.25
+
+
+def reacher() -> Task:
+    """Bring the tip of a two-link arm to a target and hold it there. q = (two joints, target's place)."""
+
+    def residual(x: jax.Array, u: jax.Array) -> jax.Array:
+        shoulder, elbow = x[0], x[0] + x[1]
+        along = UPPER_ARM * jnp.cos(shoulder) + FOREARM * jnp.cos(elbow)
+        across = UPPER_ARM * jnp.sin(shoulder) + FOREARM * jnp.sin(elbow)
+        return jnp.concatenate([10.0 * jnp.stack([along - x[2], across - x[3]]), 0.02 * x[4:6], 0.1 * u])
+
+    return brax_task(brax.envs.get_environment("reacher", backend="generalized"), residual, episode_steps=100)
+
+
+def inverted_double_pendulum() -> Task:
+    """Balance two poles on a cart for 4 s; they are lost when the tip falls below 1 m of 1.2 m."""
+
+    def residual(x: jax.Array, u: jax.Array) -> jax.Array:
+        cart, lower, upper = x[0], x[1], x[1] + x[2]
+        return jnp.concatenate([jnp.stack([0.3 * cart, 3.0 * lower, 3.0 * upper]), 0.1 * x[3:], 0.05 * u])
+
+    env = brax.envs.get_environment("inverted_double_pendulum", backend="generalized")
+    lost = lambda x: 0.6 * (jnp.cos(x[1]) + jnp.cos(x[1] + x[2])) <= 1.0  # noqa: E731
+    task = brax_task(env, residual, episode_steps=200, terminated=lost)
+    return _priced(task, 5.0)
+
+
+def hopper() -> Task:
+    """Go forward at 1 m/s without falling. q = (forward, height, pitch, thigh, leg, foot)."""
+
+    def residual(x: jax.Array, u: jax.Array) -> jax.Array:
+        height, pitch, speed = x[1], x[2], x[6]
+        return jnp.concatenate(
+            [jnp.stack([speed - 1.0, 2.0 * pitch, 2.0 * jnp.minimum(height, 0.0)]), 0.1 * u]
+        )
+
+    def fallen(x: jax.Array) -> jax.Array:
+        return (jnp.abs(x[2]) > 0.2) | (STANDING + x[1] < 0.7)
+
+    env = brax.envs.get_environment("hopper", backend="generalized")
+    return _priced(brax_task(env, residual, episode_steps=250, terminated=fallen), 50.0)
+
+
+def _priced(task: Task, failure: float) -> Task:
+    """Return the task with a price on ending early; the rest of the episode costs nothing."""
+    return dataclasses.replace(task, failure=failure)
+
+
+ENVIRONMENTS = {"reacher": reacher, "inverted_double_pendulum": inverted_double_pendulum, "hopper": hopper}
+
+
+def main() -> None:
+    """Print cost and success before and after, per environment and seed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--environments", nargs="+", default=list(ENVIRONMENTS), choices=list(ENVIRONMENTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--quick", action="store_true", help="one seed, half the epochs")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.epochs = options.seeds[:1], options.epochs // 2
+    compilation_cache.enable()
+    for name in options.environments:
+        simulator = PhysicsRung("simulator", ())
+        parts = learner(ENVIRONMENTS[name](), simulator)
+        nothing = simulator.nothing(parts.task)
+        theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.config.batch, EPISODES))
+        for seed in options.seeds:
+            began, key = time.perf_counter(), jax.random.key(seed)
+            untrained = parts.algorithm.init(jax.random.split(key, 3)[0]).policy
+            before = parts.evaluate(untrained, judged, jax.random.key(9))
+            faults = 0
+            for told in train(parts.algorithm, parts.evaluate, theta, judged, HDSConfig(options.epochs), key):
+                faults += int(told.info.fault.steps)
+                last = told
+            assert last.best is not None
+            after = parts.evaluate(last.best.policy, judged, jax.random.key(9))
+            steps = options.epochs * parts.config.batch * parts.config.horizon
+            print(
+                f"{name}, seed {seed}: cost {np.mean(before.cost):.1f} -> {np.mean(after.cost):.1f}, success "
+                f"{np.mean(before.success):.2f} -> {np.mean(after.success):.2f}; {steps} roll-out steps, "
+                f"{faults} not finite, {time.perf_counter() - began:.0f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

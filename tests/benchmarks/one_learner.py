@@ -1,0 +1,202 @@
+"""Run one learner with one seed on `cartpole_swingup`; print a JSON line per evaluation.
+
+Called by `learning_speed`. Seconds are those of this process from the start of the learner, evaluations
+left out; seconds of tracing, lowering and compiling, as JAX reports them, are told apart.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trainer.dynamics.ladder import rung
+from trainer.jobs.recipe import STEP_SIZES, learner, stacked
+from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule
+from trainer.learning.search import line_search
+from trainer.models.brax_model import no_force
+from trainer.tasks import load_task
+
+EPISODES = 256
+SOLVED = 0.95
+HELD = 3
+"""A learner is stopped after this many evaluations in a row at or above SOLVED."""
+TASK = load_task("cartpole_swingup")
+
+
+class Stopwatch:
+    """Seconds since the start without evaluations, and how many of them JAX spent compiling."""
+
+    def __init__(self) -> None:
+        self._start, self._evaluating, self._compiling, self._in_evaluation = (
+            time.perf_counter(),
+            0.0,
+            0.0,
+            False,
+        )
+        jax.monitoring.register_event_duration_secs_listener(self._hear)
+
+    def _hear(self, event: str, duration_secs: float, **_: str | int) -> None:
+        if "/jax/core/compile/" in event and not self._in_evaluation:
+            self._compiling += duration_secs
+
+    def evaluating(self, evaluate: Callable[[], Any]) -> Any:
+        """Return what `evaluate` gives; its time does not count."""
+        began, self._in_evaluation = time.perf_counter(), True
+        found = evaluate()
+        self._evaluating += time.perf_counter() - began
+        self._in_evaluation = False
+        return found
+
+    def exclude(self, seconds: float) -> None:
+        """Leave out `seconds` of evaluation that a library did inside its own loop."""
+        self._evaluating += seconds
+
+    def read(self) -> tuple[float, float]:
+        """Return seconds with and without compilation."""
+        total = time.perf_counter() - self._start - self._evaluating
+        return total, total - self._compiling
+
+
+class Teller:
+    """Prints evaluations; `told` says whether the learner may stop."""
+
+    def __init__(self, algorithm: str, seed: int, budget: float) -> None:
+        self.watch, self._said, self._held, self._budget = Stopwatch(), (algorithm, seed), 0, budget
+
+    def told(self, steps: int, evaluations: int, success: float, cost: float) -> bool:
+        """Print one evaluation after `steps` roll-out steps and `evaluations` model evaluations in all."""
+        total, computing = self.watch.read()
+        algorithm, seed = self._said
+        line = {
+            "algorithm": algorithm, "seed": seed, "steps": steps, "evaluations": evaluations,
+            "seconds": total, "seconds_without_compilation": computing, "success": success, "cost": cost,
+        }  # fmt: skip
+        print(json.dumps(line), flush=True)
+        self._held = self._held + 1 if success >= SOLVED else 0
+        return self._held >= HELD or total > self._budget
+
+
+def ours(teller: Teller, seed: int, variant: str) -> None:
+    """HDS as a job runs it (`hds`), or PODS with a plain line search and no noise (`pods`)."""
+    parts = learner(TASK, rung(""))
+    if variant == "pods":
+        pods = dataclasses.replace(parts.pods, search=line_search(STEP_SIZES))
+        parts = parts._replace(algorithm=Algorithm(pods.init, jax.jit(pods.step)))
+        config = dataclasses.replace(HDSConfig(epochs=100), noise=0.0, temperature=0.0)
+    else:
+        config = HDSConfig(epochs=100)
+    nothing = rung("").nothing(TASK)
+    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.config.batch, EPISODES))
+    n, m, pods_config = len(TASK.state_names), 1, parts.config
+    rolled = pods_config.batch * pods_config.horizon
+    searched = rolled * pods_config.passes * (len(STEP_SIZES) + n + m + 1)
+    key, key_init = jax.random.split(jax.random.key(seed))
+    state = parts.algorithm.init(key_init)
+    for epoch in range(config.epochs):
+        key, key_step = jax.random.split(key)
+        state, _ = parts.algorithm.step(state, theta, schedule(config, epoch), key_step)
+        jax.block_until_ready(state)
+        if epoch % 2:
+            evaluate = functools.partial(parts.evaluate, state.average, judged, jax.random.key(7))
+            found = teller.watch.evaluating(lambda evaluate=evaluate: jax.block_until_ready(evaluate()))
+            done = (epoch + 1) * rolled
+            success, cost = float(np.mean(found.success)), float(np.mean(found.cost))
+            if teller.told(done, done + (epoch + 1) * searched, success, cost):
+                return
+
+
+def short_horizon_actor_critic(teller: Teller, seed: int) -> None:
+    """SHAC."""
+    from tests.benchmarks.shac import BATCH, HORIZON, shac
+
+    parts, model = learner(TASK, rung("")), TASK.model(no_force, 1)
+    nothing = rung("").nothing(TASK)
+    judged = mixture(nothing, stacked(nothing), 0.0, EPISODES)
+    for epoch, state in enumerate(shac(TASK, model, parts.policy, 2000, jax.random.key(seed)), start=1):
+        jax.block_until_ready(state)
+        if epoch % 20 == 0:
+            evaluate = functools.partial(parts.evaluate, state.policy, judged, jax.random.key(7))
+            found = teller.watch.evaluating(lambda evaluate=evaluate: jax.block_until_ready(evaluate()))
+            steps = epoch * BATCH * HORIZON
+            if teller.told(steps, steps, float(np.mean(found.success)), float(np.mean(found.cost))):
+                return
+
+
+class Enough(Exception):
+    """The learner has been told to stop."""
+
+
+def of_brax(teller: Teller, seed: int, algorithm: str) -> None:
+    """Brax's PPO, SAC or APG on the same task."""
+    from brax.training.agents.apg import train as apg
+    from brax.training.agents.ppo import train as ppo
+    from brax.training.agents.sac import train as sac
+
+    from tests.benchmarks.peer_env import TaskEnv
+
+    seen, length = 0.0, TASK.episode_steps
+    apg_batch, apg_horizon = 64, 32
+
+    def progress(steps: int, metrics: dict) -> None:
+        nonlocal seen
+        teller.watch.exclude(float(metrics["eval/walltime"]) - seen)
+        seen = float(metrics["eval/walltime"])
+        counted = int(steps) * (apg_batch * apg_horizon if algorithm == "apg" else 1)
+        success, reward = float(metrics["eval/episode_success"]), float(metrics["eval/episode_reward"])
+        if teller.told(counted, counted, success, -reward):
+            raise Enough
+
+    common: dict[str, Any] = {
+        "environment": TaskEnv(TASK), "episode_length": length, "num_eval_envs": EPISODES, "seed": seed,
+        "progress_fn": progress, "normalize_observations": True, "deterministic_eval": True,
+    }  # fmt: skip
+    learners = {
+        "ppo": lambda: ppo.train(
+            **common, num_timesteps=10_000_000, num_evals=60, num_envs=1024, unroll_length=10, batch_size=512,
+            num_minibatches=16, num_updates_per_batch=8, learning_rate=1e-3, entropy_cost=1e-3,
+            discounting=0.98, gae_lambda=0.95, reward_scaling=0.1, max_grad_norm=1.0,
+        ),
+        "sac": lambda: sac.train(
+            **common, num_timesteps=2_000_000, num_evals=60, num_envs=64, batch_size=256, learning_rate=1e-3,
+            discounting=0.98, reward_scaling=0.1, min_replay_size=8192, max_replay_size=1_000_000,
+            grad_updates_per_step=32,
+        ),
+        "apg": lambda: apg.train(
+            **common, policy_updates=3000, num_evals=60, num_envs=apg_batch, horizon_length=apg_horizon,
+            learning_rate=1e-3, max_gradient_norm=1.0,
+        ),
+    }  # fmt: skip
+    try:
+        learners[algorithm]()
+    except Enough:
+        return
+
+
+def main() -> None:
+    """Run the learner that the arguments name."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("algorithm", choices=["pods", "hds", "shac", "ppo", "sac", "apg"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=float, default=900.0, help="seconds after which it is stopped")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", DeprecationWarning)
+    jnp.zeros(()).block_until_ready()
+    teller = Teller(options.algorithm, options.seed, options.budget)
+    if options.algorithm in {"pods", "hds"}:
+        ours(teller, options.seed, options.algorithm)
+    elif options.algorithm == "shac":
+        short_horizon_actor_critic(teller, options.seed)
+    else:
+        of_brax(teller, options.seed, options.algorithm)
+
+
+if __name__ == "__main__":
+    main()
