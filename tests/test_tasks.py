@@ -123,3 +123,17 @@ def test_a_force_on_a_backend_without_room_for_one_is_refused() -> None:
     task = brax_task(env, lambda x, u: x, episode_steps=30)
     with pytest.raises(ValueError, match="'spring'"):
         task.model(lambda theta, q, qd, u: jnp.zeros_like(qd), 1)
+
+
+def test_the_readmes_own_task_is_complete_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    blocks = [block.partition("```")[0] for block in readme.split("```python\n")[1:]]
+    (own,) = [block for block in blocks if "brax_task" in block]
+    assert len(own.splitlines()) < 60
+    (tmp_path / "reach.py").write_text(own)
+    monkeypatch.chdir(tmp_path)
+    task = load_task("reach.py:TASK")
+    x = task.reset(jax.random.key(0))
+    assert task.residual(x, jnp.zeros(2)).shape == (6,)
+    assert not task.success(jnp.ones((101, 8)))
+    assert task.success(jnp.zeros((101, 8)))

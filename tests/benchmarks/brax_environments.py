@@ -19,6 +19,7 @@ from trainer import compilation_cache
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.jobs.recipe import learner, stacked
 from trainer.learning.hds import HDSConfig, mixture, train
+from trainer.models.quiet_import import without_maintenance_notice
 from trainer.tasks.brax_task import brax_task
 from trainer.tasks.task import Task
 
@@ -91,17 +92,17 @@ def main() -> None:
     compilation_cache.enable()
     for name in options.environments:
         simulator = PhysicsRung("simulator", ())
-        parts = learner(ENVIRONMENTS[name](), simulator)
+        with without_maintenance_notice():
+            parts = learner(ENVIRONMENTS[name](), simulator)
         nothing = simulator.nothing(parts.task)
         theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.config.batch, EPISODES))
         for seed in options.seeds:
             began, key = time.perf_counter(), jax.random.key(seed)
             untrained = parts.algorithm.init(jax.random.split(key, 3)[0]).policy
             before = parts.evaluate(untrained, judged, jax.random.key(9))
-            faults = 0
-            for told in train(parts.algorithm, parts.evaluate, theta, judged, HDSConfig(options.epochs), key):
-                faults += int(told.info.fault.steps)
-                last = told
+            config = HDSConfig(options.epochs)
+            told = list(train(parts.algorithm, parts.evaluate, theta, judged, config, key))
+            faults, last = sum(int(epoch.info.fault.steps) for epoch in told), told[-1]
             assert last.best is not None
             after = parts.evaluate(last.best.policy, judged, jax.random.key(9))
             steps = options.epochs * parts.config.batch * parts.config.horizon

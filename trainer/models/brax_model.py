@@ -14,7 +14,6 @@ Notation
 """
 
 import functools
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from trainer.models.quiet_import import without_warp_notice
+from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 
 with without_warp_notice():
     from brax import kinematics
@@ -42,8 +41,7 @@ GRAVITY = 9.81
 
 def load_system(xml: str) -> System:
     """Load MJCF text, without Brax's notice that its environments are no longer maintained."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Brax System, piplines and environments")
+    with without_maintenance_notice():
         return mjcf.loads(xml)
 
 

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 
+from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 from trainer.tasks.task import Task
 
 TASKS = ("cartpole_swingup", "cartpole_balance", "cartpole_walls")
@@ -50,13 +51,15 @@ def _from_file(name: str, changed_ns: int) -> Task:
         raise ValueError(f"task {name!r}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with without_maintenance_notice(), without_warp_notice():
+            spec.loader.exec_module(module)
     except Exception as error:
         raise ValueError(f"task {name!r}: {path} fails with {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
         raise ValueError(f"task {name!r}: {path} defines no {attribute}")
     found = getattr(module, attribute)
-    task = found() if callable(found) else found
+    with without_maintenance_notice():
+        task = found() if callable(found) else found
     if not isinstance(task, Task):
         raise ValueError(f"task {name!r}: {attribute} gives a {type(task).__name__}, not a Task")
     return dataclasses.replace(task, name=name)
