@@ -147,6 +147,9 @@ def test_members_of_an_ensemble_differ_and_the_first_is_the_fit_itself() -> None
     assert len(set(dry)) == 3
     np.testing.assert_allclose(dry[0], friction_fit(friction_only).members.friction.dry[0, 0], rtol=1e-6)
     np.testing.assert_allclose(dry, 17.0, rtol=0.2)
+    assert fit.calibration is not None
+    assert fit.calibration.scale > 0.0
+    assert fit.calibration.coverage > 0.6, "once scaled, the spread says how large errors are"
 
 
 def test_resampling_draws_whole_blocks_of_the_data_and_never_joins_them() -> None:

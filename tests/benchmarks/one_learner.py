@@ -56,8 +56,13 @@ class Stopwatch:
         return found
 
     def exclude(self, seconds: float) -> None:
-        """Leave out `seconds` of evaluation that a library did inside its own loop."""
+        """Leave out `seconds` of evaluation that a library did inside its own loop.
+
+        It compiled that evaluation before anything else, so no more can have been compiled than the
+        seconds that are left.
+        """
         self._evaluating += seconds
+        self._compiling = min(self._compiling, self.read()[0])
 
     def read(self) -> tuple[float, float]:
         """Return seconds with and without compilation."""

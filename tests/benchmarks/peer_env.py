@@ -45,7 +45,7 @@ class TaskEnv(Env):
             pipeline_state=x,
             obs=self._task.features(x),
             reward=reward,
-            metrics={"success": success},
+            metrics={**state.metrics, "success": success},
             info=info,
         )
 

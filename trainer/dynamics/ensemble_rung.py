@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung
+from trainer.dynamics.judge import calibrate
+from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, split
 from trainer.dynamics.windows import Motion
 from trainer.learning.trajectory import Model
 from trainer.tasks.task import Task
@@ -22,10 +23,18 @@ BLOCK_STEPS = 2 * WINDOW_STEPS
 
 @dataclass(frozen=True)
 class EnsembleRung:
-    """`members` fits of `base`; the first sees the data as it is, and gives errors and estimates."""
+    """`members` fits of `base`.
+
+    The first sees the data as it is, and gives errors and estimates. The others never see what is held
+    out, so that their spread can be compared with their error there.
+    """
 
     base: Rung
     members: int = 5
+
+    def __post_init__(self) -> None:
+        if self.members < 3:
+            raise ValueError(f"an ensemble needs at least 3 members to have a spread; got {self.members}")
 
     @property
     def name(self) -> str:
@@ -51,13 +60,15 @@ class EnsembleRung:
         """Fit the base to the data, then to a resampling of it for each further member."""
         key_resample, *keys = jax.random.split(key, self.members + 1)
         random = np.random.default_rng(np.asarray(jax.random.key_data(key_resample)))
-        fits = []
+        fits, parts = [], split(motions)
         for member, key_member in enumerate(keys):
-            seen = motions if member == 0 else resampled(motions, random)
+            seen = motions if member == 0 else resampled(parts.fitted, random)
             told = lambda share, member=member: progress((member + share) / self.members)  # noqa: E731
             fits.append(self.base.fit(task, seen, key_member, told))
         members = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(fit.members for fit in fits))
-        return Fit(members, fits[0].errors, fits[0].estimates)
+        others = jax.tree.map(lambda leaf: leaf[1:], members)
+        told = calibrate(self.base, task, others, parts.held_out)
+        return Fit(members, fits[0].errors, fits[0].estimates, told)
 
 
 def resampled(motions: list[Motion], random: np.random.Generator) -> list[Motion]:

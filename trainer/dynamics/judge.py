@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.rung import HorizonError, Rung
+from trainer.dynamics.rung import Calibration, HorizonError, Rung
 from trainer.dynamics.windows import Motion, remembering
 from trainer.learning.trajectory import rollout
 from trainer.tasks.task import Task
@@ -21,6 +21,8 @@ from trainer.tasks.task import Task
 HORIZONS = (0.5, 1.0)
 """[s]"""
 STARTS = 96
+NINETY = 1.645
+"""Standard deviations that hold 90 % of a normal distribution, on both sides."""
 
 
 def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -> dict[float, HorizonError]:
@@ -43,6 +45,23 @@ def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -
         sizes = [_medians(part[:, : n // 2]) for part in (*off, start - truth)]
         errors[horizon] = HorizonError(learned=sizes[0], simulator=sizes[1], still=sizes[2], share=share)
     return errors
+
+
+def calibrate(rung: Rung, task: Task, members: Any, held_out: list[Motion]) -> Calibration | None:
+    """Compare the spread of the `members`' predictions 0.5 s ahead with the error of their mean."""
+    step, n = round(HORIZONS[0] / task.control_dt), len(task.state_names)
+    x, u, ahead = _starts(remembering(held_out, rung.memory), round(HORIZONS[-1] / task.control_dt))
+    reached = ahead >= step
+    if reached.sum() < 4:
+        return None
+    predict = _predict(rung, task, u.shape[1])
+    count = jax.tree.leaves(members)[0].shape[0]
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], members) for i in range(count)]
+    ends = np.stack([np.asarray(predict(theta, x[:, 0], u))[reached, step, :n] for theta in each])
+    spread = np.maximum(ends.std(axis=0, ddof=1), 1e-9)
+    ratio = np.abs(ends.mean(axis=0) - x[reached, step, :n]) / spread
+    scale = float(np.sqrt(np.mean(ratio[::2] ** 2)))
+    return Calibration(scale, float(np.mean(ratio[1::2] <= NINETY * scale)))
 
 
 def _medians(errors: np.ndarray) -> tuple[float, ...]:

@@ -26,4 +26,7 @@ def figures(task: Task, fit: Fit) -> dict[str, float]:
             for whose, size in sizes.items():
                 told[f"error of {joint} after {horizon:g} s{whose}"] = size[i]
         told[f"error after {horizon:g} s, share of the change"] = error.share
+    if fit.calibration is not None:
+        told["ensemble: error per spread after 0.5 s"] = fit.calibration.scale
+        told["ensemble: errors within 90 % intervals"] = fit.calibration.coverage
     return told

@@ -41,6 +41,18 @@ class HorizonError(NamedTuple):
     share: float
 
 
+class Calibration(NamedTuple):
+    """How the spread of an ensemble's predictions relates to its error, 0.5 s ahead, on data held out.
+
+    Attributes:
+        scale: root mean square of error / spread, on every second start: what to multiply the spread by.
+        coverage: share of the errors at the other starts within ± 1.645 scaled spreads; 0.9 is right.
+    """
+
+    scale: float
+    coverage: float
+
+
 class Fit(NamedTuple):
     """Learned dynamics.
 
@@ -48,11 +60,13 @@ class Fit(NamedTuple):
         members: parameters of the family, stacked along a leading axis (an ensemble of one or more).
         errors: by horizon [s], as far as the held-out data reaches.
         estimates: what was identified, by name.
+        calibration: of an ensemble's spread; None for a single model, or where held-out data is too short.
     """
 
     members: Any
     errors: dict[float, HorizonError]
     estimates: dict[str, Estimate]
+    calibration: Calibration | None = None
 
 
 class Rung(Protocol):
