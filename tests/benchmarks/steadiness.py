@@ -55,8 +55,8 @@ def main() -> None:
         solved = sum(success >= 0.95 for success in told["current"])
         print(
             f"seed {seed}: current {' '.join(f'{v:.3f}' for v in told['current'])} ({solved} of "
-            f"{len(told['current'])} at 0.95 or more); raw at least {min(told['raw']):.3f}; gradient norm p99 at "
-            f"most {steepest:.0f}; {faults} steps not finite",
+            f"{len(told['current'])} at 0.95 or more); raw at least {min(told['raw']):.3f}; gradient norm "
+            f"p99 at most {steepest:.0f}; {faults} steps not finite",
             flush=True,
         )
     print(f"worst of all: current {worst['current']:.3f}, raw {worst['raw']:.3f}")
