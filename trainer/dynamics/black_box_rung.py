@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.dynamics.judge import horizon_errors
+from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, typical_change
 from trainer.learning.trajectory import Model
@@ -63,7 +63,7 @@ class BlackBoxRung:
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
         """Descend on the multi-step error of a part, judge on the part held out, then fit everything."""
-        parts, start = split(motions), _draw(task, key)
+        parts, start = split(motions, least_held_out(task)), _draw(task, key)
         first = _fitted(task, parts.fitted, start)
         progress(0.5)
         errors = horizon_errors(self, task, first, parts.held_out)

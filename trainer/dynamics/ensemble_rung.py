@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.judge import calibrate
+from trainer.dynamics.judge import calibrate, least_held_out
 from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, split
 from trainer.dynamics.windows import Motion
 from trainer.learning.trajectory import Model
@@ -60,7 +60,7 @@ class EnsembleRung:
         """Fit the base to the data, then to a resampling of it for each further member."""
         key_resample, *keys = jax.random.split(key, self.members + 1)
         random = np.random.default_rng(np.asarray(jax.random.key_data(key_resample)))
-        fits, parts = [], split(motions)
+        fits, parts = [], split(motions, least_held_out(task))
         for member, key_member in enumerate(keys):
             seen = motions if member == 0 else resampled(parts.fitted, random)
             told = lambda share, member=member: progress((member + share) / self.members)  # noqa: E731

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.rung import Calibration, HorizonError, Rung
+from trainer.dynamics.rung import WINDOW_STEPS, Calibration, HorizonError, Rung
 from trainer.dynamics.windows import Motion, remembering
 from trainer.learning.trajectory import rollout
 from trainer.tasks.task import Task
@@ -23,6 +23,11 @@ HORIZONS = (0.5, 1.0)
 STARTS = 96
 NINETY = 1.645
 """Standard deviations that hold 90 % of a normal distribution, on both sides."""
+
+
+def least_held_out(task: Task) -> int:
+    """Return the fewest control steps that the shortest horizon can be judged on, at least a window."""
+    return max(WINDOW_STEPS, round(HORIZONS[0] / task.control_dt) + 1)
 
 
 def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -> dict[float, HorizonError]:

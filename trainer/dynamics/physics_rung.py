@@ -24,7 +24,7 @@ from trainer.dynamics.identify import (
     normal_equations,
     posterior_covariance,
 )
-from trainer.dynamics.judge import horizon_errors
+from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Estimate, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_change
@@ -94,7 +94,7 @@ class PhysicsRung:
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
         """Fit on a part, judge on the part held out, then fit on everything."""
-        parts = split(motions)
+        parts = split(motions, least_held_out(task))
         if not self.groups:
             nothing = self.nothing(task)
             errors = horizon_errors(self, task, nothing, parts.held_out)

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.dynamics.judge import horizon_errors
+from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, missing_force
 from trainer.dynamics.physics_rung import PhysicsRung, linearised
 from trainer.dynamics.rung import WINDOW_STEPS, Fit, split
@@ -126,7 +126,7 @@ class ResidualRung:
         key_base, key_network = jax.random.split(key)
         base = self.base.fit(task, motions, key_base, lambda share: progress(0.7 * share))
         physics = jax.tree.map(lambda leaf: leaf[0], base.members)
-        parts, start = split(motions), _draw(task, key_network)
+        parts, start = split(motions, least_held_out(task)), _draw(task, key_network)
         theta = self._explain(task, parts.fitted, physics, start)
         errors = horizon_errors(self, task, theta, parts.held_out)
         theta = self._explain(task, motions, physics, theta.network)

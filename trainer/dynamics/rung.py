@@ -106,7 +106,7 @@ class Split:
 
 
 def split(motions: list[Motion], window: int = WINDOW_STEPS) -> Split:
-    """Hold out every fourth episode; below four episodes, the last fifth of each."""
+    """Hold out every fourth episode; below four episodes, the last fifth of each, at least `window` steps."""
     if len(motions) >= 4:
         held_out = motions[3::4]
         return Split([motion for i, motion in enumerate(motions) if i % 4 != 3], held_out)
