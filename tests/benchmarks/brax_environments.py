@@ -17,7 +17,7 @@ import numpy as np
 
 from trainer import compilation_cache
 from trainer.dynamics.physics_rung import PhysicsRung
-from trainer.jobs.recipe import learner, stacked
+from trainer.jobs.learner import learner, stacked
 from trainer.learning.hds import HDSConfig, mixture, train
 from trainer.models.quiet_import import without_maintenance_notice
 from trainer.tasks.brax_task import brax_task
@@ -95,7 +95,9 @@ def main() -> None:
         with without_maintenance_notice():
             parts = learner(ENVIRONMENTS[name](), simulator)
         nothing = simulator.nothing(parts.task)
-        theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.config.batch, EPISODES))
+        theta, judged = (
+            mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.pods.config.batch, EPISODES)
+        )
         for seed in options.seeds:
             began, key = time.perf_counter(), jax.random.key(seed)
             untrained = parts.algorithm.init(jax.random.split(key, 3)[0]).policy
@@ -105,7 +107,7 @@ def main() -> None:
             faults, last = sum(int(epoch.info.fault.steps) for epoch in told), told[-1]
             assert last.best is not None
             after = parts.evaluate(last.best.policy, judged, jax.random.key(9))
-            steps = options.epochs * parts.config.batch * parts.config.horizon
+            steps = options.epochs * parts.pods.config.batch * parts.pods.config.horizon
             print(
                 f"{name}, seed {seed}: cost {np.mean(before.cost):.1f} -> {np.mean(after.cost):.1f}, success "
                 f"{np.mean(before.success):.2f} -> {np.mean(after.success):.2f}; {steps} roll-out steps, "

@@ -31,7 +31,7 @@ from trainer import compilation_cache
 from trainer.dynamics.ladder import LADDER, fit_best, held_out_error, rung
 from trainer.dynamics.rung import Fit
 from trainer.dynamics.windows import Motion
-from trainer.jobs.recipe import Learner, learner, stacked
+from trainer.jobs.learner import Learner, learner, stacked
 from trainer.learning.evaluation import score
 from trainer.learning.hds import NETWORKS, Best
 from trainer.models.friction import Friction

@@ -15,7 +15,7 @@ from tests.benchmarks.loop_in_process import train
 from tests.benchmarks.study_plants import study_plant
 from trainer import compilation_cache
 from trainer.dynamics.ladder import rung
-from trainer.jobs.recipe import learner
+from trainer.jobs.learner import learner
 from trainer.tasks import load_task
 
 NAMES = ("viscous friction of cart", "dry friction of cart")

@@ -13,7 +13,7 @@ from real_env.plants.brax_friction import drawn_constants
 from tests.benchmarks.loop_in_process import on_plant, record, train
 from trainer import compilation_cache
 from trainer.dynamics.ladder import held_out_error, rung
-from trainer.jobs.recipe import learner
+from trainer.jobs.learner import learner
 from trainer.tasks import load_task
 
 SECONDS = 5.0

@@ -14,7 +14,8 @@ from real_env.excitation import Excitation
 from real_env.plants.brax_friction import START, START_SPREAD, FrictionConstants, control_step
 from trainer.dynamics.rung import Fit
 from trainer.dynamics.windows import Motion
-from trainer.jobs.recipe import EPOCHS, REFIT_EPOCHS, Learner, stacked, train_policy
+from trainer.jobs.learner import Learner, stacked
+from trainer.jobs.recipe import EPOCHS, REFIT_EPOCHS, train_policy
 from trainer.learning.evaluation import score
 from trainer.learning.hds import NETWORKS, Best, HDSConfig
 from trainer.learning.pods import PODSState

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.ladder import rung
-from trainer.jobs.recipe import STEP_SIZES, learner, stacked
+from trainer.jobs.learner import STEP_SIZES, learner, stacked
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule
 from trainer.learning.search import line_search
 from trainer.models.brax_model import no_force
@@ -99,8 +99,8 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     else:
         config = HDSConfig(epochs=100)
     nothing = rung("").nothing(TASK)
-    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.config.batch, EPISODES))
-    n, m, pods_config = len(TASK.state_names), 1, parts.config
+    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.pods.config.batch, EPISODES))
+    n, m, pods_config = len(TASK.state_names), 1, parts.pods.config
     rolled = pods_config.batch * pods_config.horizon
     searched = rolled * pods_config.passes * (len(STEP_SIZES) + n + m + 1)
     key, key_init = jax.random.split(jax.random.key(seed))

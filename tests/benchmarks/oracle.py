@@ -14,7 +14,7 @@ from tests.benchmarks.loop_in_process import on_plant, oracle, train
 from trainer import compilation_cache
 from trainer.dynamics.ladder import rung
 from trainer.dynamics.physics_rung import PhysicsRung
-from trainer.jobs.recipe import learner
+from trainer.jobs.learner import learner
 from trainer.tasks import load_task
 
 WIDTH = 0.03

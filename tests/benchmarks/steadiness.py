@@ -14,7 +14,8 @@ import numpy as np
 
 from trainer import compilation_cache
 from trainer.dynamics.ladder import rung
-from trainer.jobs.recipe import EPOCHS, learner, stacked
+from trainer.jobs.learner import learner, stacked
+from trainer.jobs.recipe import EPOCHS
 from trainer.learning.hds import HDSConfig, mixture, schedule
 from trainer.tasks import load_task
 
@@ -36,7 +37,7 @@ def main() -> None:
     compilation_cache.enable()
     parts, config = learner(load_task(options.task), rung("")), HDSConfig(epochs=options.epochs)
     nothing = parts.rung.nothing(parts.task)
-    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.config.batch, STARTS))
+    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.pods.config.batch, STARTS))
     worst = {"current": 1.0, "raw": 1.0}
     for seed in seeds:
         key, key_init = jax.random.split(jax.random.key(seed))

@@ -1,10 +1,9 @@
 """The recipe of a job: (fit dynamics,) train, choose the best, export."""
 
-import functools
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,32 +17,19 @@ from trainer.dynamics.ladder import AUTO, fit_best, rung
 from trainer.dynamics.report import figures
 from trainer.dynamics.rung import Fit, Rung
 from trainer.dynamics.windows import Motion
+from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import JobRequest, Progress, Published
-from trainer.learning.direction import gauss_newton
-from trainer.learning.evaluation import Evaluate, evaluate
-from trainer.learning.hds import NETWORKS, Algorithm, Best, HDSConfig, mixture, train
-from trainer.learning.labels import along_trajectory
-from trainer.learning.pods import PODS, PODSConfig, PODSState
-from trainer.learning.search import annealing
-from trainer.learning.starts import exploring_starts
-from trainer.learning.value import ValueSpec
-from trainer.policy.network import PolicySpec
+from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
+from trainer.learning.pods import PODSState
 from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode
 from trainer.store.schema import open_database
 from trainer.tasks import load_task
-from trainer.tasks.memory import with_memory
 from trainer.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[Progress], None]
 
-HIDDEN = (64, 64)
-VALUE_OUTPUTS = 8
-VALUE_SCALE = 10.0
-DAMPING = 0.1
-EXPLORING_SHARE, EXPLORING_STEPS = 0.5, 64
-STEP_SIZES = (1.0, 0.5, 0.2, 0.05)
 EVALUATION_EPISODES = 256
 EPOCHS = 100
 REFIT_EPOCHS = 120
@@ -61,35 +47,6 @@ class NoData(ValueError):
         )
 
 
-class Learner(NamedTuple):
-    """Compiled parts, shared by all jobs of one worker on one task and rung.
-
-    `task` is the plant's; what the policy learns is `with_memory` of it, where the rung remembers actions.
-    """
-
-    task: Task
-    rung: Rung
-    policy: PolicySpec
-    pods: PODS
-    algorithm: Algorithm
-    evaluate: Evaluate
-    config: PODSConfig
-
-
-@functools.lru_cache(maxsize=4)
-def learner(task: Task, chosen: Rung) -> Learner:
-    """Build PODS and the evaluation in the rung's family, which has the simulator in it."""
-    config, model = PODSConfig(), chosen.model(task)
-    seen = with_memory(task, chosen.memory)
-    policy = PolicySpec(seen.features, HIDDEN, len(seen.action_names))
-    value = ValueSpec(seen.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE)
-    starts = exploring_starts(seen, EXPLORING_SHARE, EXPLORING_STEPS)
-    direction, search = gauss_newton(DAMPING), annealing(STEP_SIZES)
-    parts = PODS(seen, model, policy, value, starts, direction, search, along_trajectory, config)
-    algorithm = Algorithm(parts.init, jax.jit(parts.step))
-    return Learner(task, chosen, policy, parts, algorithm, jax.jit(evaluate(seen, model, policy)), config)
-
-
 def run(request: JobRequest, report: Report) -> Published:
     """Carry out `request` and return what was published.
 
@@ -100,7 +57,7 @@ def run(request: JobRequest, report: Report) -> Published:
     task, metrics = load_task(request.task), {}
     key_fit, key_train = jax.random.split(jax.random.key(request.seed))
     episodes = _recorded(request, task) if request.refit else []
-    chosen, fit = _simulator(), None
+    chosen, fit = rung(""), None  # without data, the family that a default refit has compiled too
     if request.refit:
         chosen, fit = _fit(request, task, episodes, key_fit, report, metrics)
     parts = learner(task, chosen)
@@ -112,11 +69,6 @@ def run(request: JobRequest, report: Report) -> Published:
     metrics["simulation_success"], metrics["simulation_cost"] = _in_simulation(parts, best)
     report(Progress("publishing", 1.0, metrics))
     return _publish(request, parts, episodes, fit, fraction, best, metrics)
-
-
-def _simulator() -> Rung:
-    """Return the family that a training without data runs in: the default one, compiled for refits too."""
-    return rung("")
 
 
 def _recorded(request: JobRequest, task: Task) -> list[RecordedEpisode]:
@@ -197,7 +149,7 @@ def train_policy(
     """Train in the mixture of simulator and `fit`; judge in the fit alone, where there is one."""
     nothing = parts.rung.nothing(parts.task)
     members = stacked(nothing) if fit is None else fit.members
-    theta = mixture(nothing, members, fraction, parts.config.batch)
+    theta = mixture(nothing, members, fraction, parts.pods.config.batch)
     judged_in = mixture(nothing, members, 1.0 if fit else 0.0, EVALUATION_EPISODES)
     phase, offset = (
         ("training in simulation", 0.0) if fit is None else ("training with learned dynamics", 0.2)
@@ -223,11 +175,6 @@ def _in_simulation(parts: Learner, best: Best) -> tuple[float, float]:
     simulator = mixture(nothing, stacked(nothing), 0.0, EVALUATION_EPISODES)
     found = parts.evaluate(best.policy, simulator, jax.random.key(1))
     return float(jnp.mean(found.success)), float(jnp.mean(found.cost))
-
-
-def stacked(theta: Any) -> Any:
-    """Return an ensemble of one."""
-    return jax.tree.map(lambda leaf: leaf[None], theta)
 
 
 def _publish(

@@ -1,0 +1,65 @@
+"""How a job learns: PODS put together for one task and one rung of learned dynamics."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+
+from trainer.dynamics.rung import Rung
+from trainer.learning.direction import gauss_newton
+from trainer.learning.evaluation import Evaluate, evaluate
+from trainer.learning.hds import Algorithm
+from trainer.learning.labels import along_trajectory
+from trainer.learning.pods import PODS, PODSConfig
+from trainer.learning.search import annealing
+from trainer.learning.starts import exploring_starts
+from trainer.learning.value import ValueSpec
+from trainer.policy.network import PolicySpec
+from trainer.tasks.memory import with_memory
+from trainer.tasks.task import Task
+
+HIDDEN = (64, 64)
+VALUE_OUTPUTS = 8
+VALUE_SCALE = 10.0
+DAMPING = 0.1
+EXPLORING_SHARE, EXPLORING_STEPS = 0.5, 64
+STEP_SIZES = (1.0, 0.5, 0.2, 0.05)
+
+
+class Learner(NamedTuple):
+    """Compiled parts, shared by all jobs of one worker on one task and rung.
+
+    `task` is the plant's; what the policy learns is `with_memory` of it, where the rung remembers actions.
+    """
+
+    task: Task
+    rung: Rung
+    policy: PolicySpec
+    pods: PODS
+    algorithm: Algorithm
+    evaluate: Evaluate
+
+
+@functools.lru_cache(maxsize=4)
+def learner(task: Task, chosen: Rung) -> Learner:
+    """Build PODS and the evaluation in the rung's family, which has the simulator in it."""
+    model, seen = chosen.model(task), with_memory(task, chosen.memory)
+    policy = PolicySpec(seen.features, HIDDEN, len(seen.action_names))
+    pods = PODS(
+        task=seen,
+        model=model,
+        policy=policy,
+        value=ValueSpec(seen.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE),
+        starts=exploring_starts(seen, EXPLORING_SHARE, EXPLORING_STEPS),
+        find_direction=gauss_newton(DAMPING),
+        search=annealing(STEP_SIZES),
+        teach=along_trajectory,
+        config=PODSConfig(),
+    )
+    algorithm = Algorithm(pods.init, jax.jit(pods.step))
+    return Learner(task, chosen, policy, pods, algorithm, jax.jit(evaluate(seen, model, policy)))
+
+
+def stacked(theta: Any) -> Any:
+    """Return an ensemble of one."""
+    return jax.tree.map(lambda leaf: leaf[None], theta)
