@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -27,8 +28,9 @@ def ended_together() -> Iterator[list["Program"]]:
     finally:
         for program in programs:
             program.ask_to_end()
+        deadline = time.monotonic() + END_S
         for program in programs:
-            program.end()
+            program.end(deadline - time.monotonic())
 
 
 class Program:
@@ -93,11 +95,11 @@ class Program:
         with contextlib.suppress(OSError):
             self.process.terminate()
 
-    def end(self) -> None:
-        """Ask the program to end, and make it if it does not."""
+    def end(self, patience: float = END_S) -> None:
+        """Ask the program to end, and make it if it has not after `patience` seconds."""
         self.ask_to_end()
         try:
-            self.process.wait(END_S)
+            self.process.wait(max(patience, 0.0))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
