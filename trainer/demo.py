@@ -276,8 +276,16 @@ def _new_directory(path: Path | None) -> Iterator[Path]:
 def main() -> None:
     """Entry point of `hds-demo`."""
     settings = tyro.cli(Demo, prog="hds-demo")
-    console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    status = _status(settings)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # the programs have ended; a thread of gRPC's must not delay the end
+
+
+def _status(settings: Demo) -> int:
+    """Run the demo and return its exit status."""
+    console = Console()
     try:
         _check(settings)
         with _new_directory(settings.out) as out:
@@ -286,9 +294,10 @@ def main() -> None:
             settings.json.write_text(json.dumps(figures, indent=2) + "\n")
     except (CallFailed, ProcessFailed, OSError, ValueError, grpc.RpcError) as error:
         print(f"hds-demo: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    return 0
 
 
 def _check(settings: Demo) -> None:
