@@ -52,8 +52,15 @@ def test_the_demo_goes_round_and_leaves_everything_in_one_directory(tmp_path: Pa
     }
 
 
-def test_ctrl_c_ends_the_demo_and_every_program_it_started(programs: Programs) -> None:
-    demo = programs.start("trainer.demo", "--out", str(programs.root / "out"))
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN], ids=["from a terminal", "from nohup"])
+def test_ctrl_c_ends_the_demo_and_every_program_it_started(
+    programs: Programs, inherited: signal.Handlers
+) -> None:
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        demo = programs.start("trainer.demo", "--out", str(programs.root / "out"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     started: list[int] = []
     while len(started) < 3:
         started += [int(pid) for pid in re.findall(r"started, process (\d+)", demo.line(60.0))]

@@ -276,7 +276,8 @@ def _new_directory(path: Path | None) -> Iterator[Path]:
 def main() -> None:
     """Entry point of `hds-demo`."""
     settings = tyro.cli(Demo, prog="hds-demo")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have started it with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     status = _status(settings)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 
 from trainer.jobs.request import Failed, JobRequest
 
-NICENESS = 10
+NICENESS = 19
 
 
 def main(pipe: Connection) -> None:
