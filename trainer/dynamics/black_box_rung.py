@@ -19,7 +19,6 @@ from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, typical_change
 from trainer.learning.trajectory import Model
 from trainer.models.brax_model import no_force
-from trainer.policy.features import FeatureSpec
 from trainer.policy.network import MLP, forward
 from trainer.tasks.task import Task
 
@@ -77,18 +76,14 @@ def _network(task: Task) -> MLP:
 
 
 def _draw(task: Task, key: jax.Array) -> Any:
-    return _network(task).init(key, jnp.zeros(_features(task).size + len(task.action_names)))
-
-
-def _features(task: Task) -> FeatureSpec:
-    return task.features
+    return _network(task).init(key, jnp.zeros(task.features.size + len(task.action_names)))
 
 
 def _learned(task: Task) -> Model:
     joints, dt = len(task.state_names) // 2, task.control_dt
 
     def step(theta: BlackBox, x: jax.Array, u: jax.Array) -> jax.Array:
-        z = jnp.concatenate([_features(task)(x), u])
+        z = jnp.concatenate([task.features(x), u])
         a = theta.scale * forward(_network(task), theta.network, z)
         q, qd = x[:joints], x[joints:]
         return jnp.concatenate([q + dt * qd + 0.5 * dt**2 * a, qd + dt * a])
