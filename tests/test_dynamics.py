@@ -73,6 +73,15 @@ def test_the_intervals_hold_the_truth_and_are_of_use() -> None:
         assert estimate.low - 0.03 * truth < truth < estimate.high + 0.03 * truth
 
 
+def test_of_a_plant_that_never_moved_nothing_is_identified_and_the_fit_says_so() -> None:
+    still = Motion(
+        np.tile(np.array([0.0, np.pi, 0.0, 0.0], np.float32), (126, 1)), np.zeros((125, 1), np.float32)
+    )
+    fit = PhysicsRung().fit(TASK, [still], jax.random.key(0), silent)
+    assert not any(estimate.identified for estimate in fit.estimates.values())
+    assert all(np.isfinite(tuple(estimate)).all() for estimate in fit.estimates.values())
+
+
 def test_whatever_the_parameters_friction_is_physical() -> None:
     unit = jnp.array([[20.0, 1.0], [2.0, 3.0]])
     for p in 30.0 * np.random.default_rng(0).normal(size=(50, 8)):

@@ -32,6 +32,8 @@ HUBER = 3.0
 
 CONVERGED = 1e-3
 GIVE_UP = 1e8
+LEAST_ERROR = 0.01
+"""Errors below this many scales are not believed: a plant that hardly moved tells nothing."""
 PULL = 1e-5
 """Weight of the prior while searching; small, so that it decides only where the data says nothing."""
 
@@ -132,10 +134,12 @@ def posterior_covariance(
     errors than numbers. How many fewer is estimated from the scatter of g between `blocks` stretches of
     time, against what independent errors would give (the idea of White's sandwich estimator, 1980).
     """
+    if not free.any():
+        return np.zeros((len(free), len(free)))
     H, s = np.asarray(normal.H, float)[np.ix_(free, free)], np.asarray(normal.s, float)[:, free]
     used = windows.weight > 0
     errors = int(used.sum()) * windows.u.shape[1] * windows.x.shape[2]
-    noise = max(float(normal.mean_square), 1e-12) / errors
+    noise = max(float(normal.mean_square), LEAST_ERROR**2) / errors
     parts = np.stack([part.sum(axis=0) for part in np.array_split(s[used], min(blocks, int(used.sum())))])
     parts = parts - parts.mean(axis=0)
     scatter = parts.T @ parts

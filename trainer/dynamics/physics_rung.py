@@ -176,7 +176,7 @@ class Problem(NamedTuple):
         covariance += posterior_covariance(found, windows, self.prior, free, _blocks(motions))
         factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(p)))
         draws = p + np.asarray(jax.random.normal(key, (DRAWS, len(p)))) @ factor.T
-        values, told, at = _values(self.rung, self.task)(jnp.asarray(draws, jnp.float32), self.unit), {}, 0
+        values, told = _values(self.rung, self.task)(jnp.asarray(draws, jnp.float32), self.unit), {}
         best = _values(self.rung, self.task)(jnp.asarray(p[None], jnp.float32), self.unit)[0]
         low, high = np.percentile(np.asarray(values), INTERVAL, axis=0)
         names = [name for group in self.rung.groups for name in group.names(self.task)]
