@@ -1,16 +1,15 @@
 """A Brax system as a differentiable `Model`, integrated so that it adds no friction of its own.
 
 Brax's `generalized` pipeline steps semi-implicitly, and at usual step lengths that alone takes a
-quarter of a pole's energy away in a minute. Here its dynamics give the acceleration only, and the
-classical Runge-Kutta method (order 4) integrates it. The four stages run in one `scan`, so that the
-dynamics are compiled once.
+quarter of a pole's energy away in a minute. Here the classical Runge-Kutta method (order 4) integrates
+the system's equations of motion (`rigid_tree`). The four stages run in one `scan`, so that these are
+compiled once.
 
 Notation
     q, qd   generalised positions and velocities         [d]   m or rad, and per second
     x       state (q, qd)                                [2d]
     u       action in [-1, 1]                            [m]
     tau     generalised force                            [d]   N or N·m
-    M       joint-space inertia matrix                   [d, d]
 """
 
 import functools
@@ -22,12 +21,10 @@ import jax
 import jax.numpy as jnp
 
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
+from trainer.models.rigid_tree import RigidTree
 
 with without_warp_notice():
-    from brax import kinematics
     from brax.base import System
-    from brax.generalized import dynamics, mass
-    from brax.generalized.base import State
     from brax.io import mjcf
 
 Force = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -35,8 +32,6 @@ Force = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
 
 Arrange = Callable[[Any, System], System]
 """`(theta, system) -> system`, the system with other masses, gears and the like."""
-
-GRAVITY = 9.81
 
 
 def load_system(xml: str) -> System:
@@ -76,9 +71,8 @@ class BraxModel:
     arrange: Arrange = as_it_is
 
     def __post_init__(self) -> None:
-        joints = set(self.system.link_types)
-        if not joints <= {"1", "2", "3"}:
-            raise ValueError(f"BraxModel needs slide and hinge joints only; link types are {sorted(joints)}")
+        at_rest = jnp.zeros(self.system.qd_size())
+        RigidTree(self.system, at_rest, at_rest)
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[2d]."""
@@ -89,7 +83,8 @@ class BraxModel:
         def rate(z: jax.Array) -> jax.Array:
             q, qd = jnp.split(z, 2)
             tau = motors + self.force(theta, q, qd, u)
-            return jnp.concatenate([qd, _acceleration(system, q, qd, tau)])
+            qdd = RigidTree(system, q, qd).acceleration(tau)
+            return jnp.concatenate([qd, jnp.stack(qdd)])
 
         def stage(carry: tuple[jax.Array, ...], row: tuple[jax.Array, ...]) -> tuple[tuple, None]:
             base, slope, total = carry
@@ -104,17 +99,9 @@ class BraxModel:
         (x_next, _, _), _ = jax.lax.scan(stage, (x, jnp.zeros_like(x), x), (nodes, stage_weights, last))
         return x_next
 
-    def acceleration(self, q: jax.Array, qd: jax.Array, tau: jax.Array) -> jax.Array:
-        """Solve `M qdd = tau − bias(q, qd)` for qdd[d]."""
-        return _acceleration(self.system, q, qd, tau)
-
     def energy(self, x: jax.Array) -> jax.Array:
         """Return the kinetic and potential energy of x[2d] [J]; zero height is the world's origin."""
-        q, qd = jnp.split(x, 2)
-        state = _state(self.system, q, qd)
-        inertia = self.system.link.inertia
-        height = state.x.vmap().do(inertia.transform).pos[:, 2]
-        return 0.5 * qd @ mass.matrix(self.system, state) @ qd + GRAVITY * height @ inertia.mass
+        return jnp.asarray(RigidTree(self.system, *jnp.split(x, 2)).energy())
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -129,13 +116,3 @@ class BraxModel:
     @functools.cached_property
     def _motor_joints(self) -> jax.Array:
         return jnp.asarray(self.system.actuator.qd_id)
-
-
-def _state(system: System, q: jax.Array, qd: jax.Array) -> State:
-    pose, motion = kinematics.forward(system, q, qd)
-    return dynamics.transform_com(system, State.init(q, qd, pose, motion))
-
-
-def _acceleration(system: System, q: jax.Array, qd: jax.Array, tau: jax.Array) -> jax.Array:
-    state = _state(system, q, qd)
-    return jnp.linalg.solve(mass.matrix(system, state), dynamics.forward(system, state, tau))
