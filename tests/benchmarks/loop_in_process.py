@@ -15,7 +15,7 @@ from real_env.plants.brax_friction import START, START_SPREAD, FrictionConstants
 from trainer.dynamics.rung import Fit
 from trainer.dynamics.windows import Motion
 from trainer.jobs.learner import Learner, stacked
-from trainer.jobs.recipe import EPOCHS, REFIT_EPOCHS, train_policy
+from trainer.jobs.recipe import train_policy
 from trainer.learning.evaluation import score
 from trainer.learning.hds import NETWORKS, Best, HDSConfig
 from trainer.learning.pods import PODSState
@@ -35,13 +35,12 @@ class Plant(NamedTuple):
 
 def train(parts: Learner, fit: Fit | None, fraction: float, seed: int, warm: Best | None) -> Best:
     """Train as a job does, from the networks of `warm` if given."""
-    epochs = EPOCHS if fit is None else REFIT_EPOCHS
     start: PODSState | None = None
     if warm is not None:
         fresh = parts.algorithm.init(jax.random.key(0))
         start = fresh._replace(**{name: getattr(warm.state, name) for name in NETWORKS})
     key = jax.random.key(seed)
-    return train_policy(parts, fit, fraction, HDSConfig(epochs=epochs), key, start, lambda progress: None, {})
+    return train_policy(parts, fit, fraction, HDSConfig(), key, start, lambda progress: None, {})
 
 
 def drive(

@@ -94,10 +94,10 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     parts = learner(TASK, rung(""))
     if variant == "pods":
         pods = dataclasses.replace(parts.pods, search=line_search(STEP_SIZES))
-        parts = parts._replace(algorithm=Algorithm(pods.init, jax.jit(pods.step)))
-        config = dataclasses.replace(HDSConfig(epochs=100), noise=0.0, temperature=0.0)
+        parts = parts._replace(algorithm=Algorithm(jax.jit(pods.init), jax.jit(pods.step)))
+        config = HDSConfig(noise=0.0, temperature=0.0)
     else:
-        config = HDSConfig(epochs=100)
+        config = HDSConfig()
     nothing = rung("").nothing(TASK)
     theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.pods.config.batch, EPISODES))
     n, m, pods_config = len(TASK.state_names), 1, parts.pods.config

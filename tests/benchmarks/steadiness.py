@@ -15,7 +15,6 @@ import numpy as np
 from trainer import compilation_cache
 from trainer.dynamics.ladder import rung
 from trainer.jobs.learner import learner, stacked
-from trainer.jobs.recipe import EPOCHS
 from trainer.learning.hds import HDSConfig, mixture, schedule
 from trainer.tasks import load_task
 
@@ -30,7 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--task", default="cartpole_swingup")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--epochs", type=int, default=HDSConfig.epochs)
     parser.add_argument("--quick", action="store_true", help="two seeds")
     options = parser.parse_args()
     seeds = options.seeds[:2] if options.quick else options.seeds

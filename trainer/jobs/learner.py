@@ -56,7 +56,7 @@ def learner(task: Task, chosen: Rung) -> Learner:
         teach=along_trajectory,
         config=PODSConfig(),
     )
-    algorithm = Algorithm(pods.init, jax.jit(pods.step))
+    algorithm = Algorithm(jax.jit(pods.init), jax.jit(pods.step))
     return Learner(task, chosen, policy, pods, algorithm, jax.jit(evaluate(seen, model, policy)))
 
 

@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 Report = Callable[[Progress], None]
 
 EVALUATION_EPISODES = 256
-EPOCHS = 100
-REFIT_EPOCHS = 120
 LEARNED_FRACTION = 1.0
 """By the studies in the README: on the plant, shares of 0.9 and 1 cost least, and can't be told apart."""
 
@@ -63,7 +61,7 @@ def run(request: JobRequest, report: Report) -> Published:
     parts = learner(task, chosen)
     fraction = _fraction(request, fit)
     started = time.monotonic()
-    config = HDSConfig(epochs=request.epochs or (REFIT_EPOCHS if request.refit else EPOCHS))
+    config = HDSConfig(epochs=request.epochs or HDSConfig.epochs)
     best = train_policy(parts, fit, fraction, config, key_train, _warm_start(parts, request), report, metrics)
     metrics["train_seconds"] = time.monotonic() - started
     metrics["simulation_success"], metrics["simulation_cost"] = _in_simulation(parts, best)

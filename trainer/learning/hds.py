@@ -38,7 +38,7 @@ class HDSConfig:
         check_every: epochs between evaluations from the middle of the training on.
     """
 
-    epochs: int = 80
+    epochs: int = 250
     noise: float = 0.1
     temperature: float = 0.02
     learning_rate: float = 2e-3

@@ -44,14 +44,14 @@ class PODSConfig:
         average_rate: share of the policy's parameters that its average takes over per epoch.
     """
 
-    batch: int = 64
+    batch: int = 128
     horizon: int = 16
     passes: int = 2
     discount: float = 0.98
     blend: float = 0.8
-    kept_batches: int = 8
-    regression_steps: int = 150
-    minibatch: int = 512
+    kept_batches: int = 4
+    regression_steps: int = 100
+    minibatch: int = 256
     target_rate: float = 0.3
     average_rate: float = 0.2
 
