@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.learning_speed [--quick] [--algorithms hds ppo] [--seeds 0 1 2 3 4]
 
-All run in the same Brax model from the same start states, are judged by the same success over 256
+All run in the same Brax system from the same start states, are judged by the same success over 256
 episodes, one process each and one after the other on this machine. Brax's learners need a JAX that still has
 `device_put_replicated`; the command makes such an environment itself, once, and everybody runs in it. A
 learner has solved the task at its first evaluation with success >= 0.95. Finished runs are kept in
@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.one_learner import SOLVED
+from tests.benchmarks.one_learner import ALGORITHMS, SOLVED
 
-ALGORITHMS = ("hds", "pods", "ppo", "sac", "apg", "shac")
 PEER_JAX = "jax==0.9.2"
 ROOT = Path(__file__).parents[2]
 

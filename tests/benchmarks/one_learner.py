@@ -17,10 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.benchmarks.brax_dynamics import brax_dynamics
 from trainer.dynamics.ladder import rung
-from trainer.jobs.learner import STEP_SIZES, learner, stacked
+from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule
 from trainer.learning.search import line_search
+from trainer.learning.trajectory import Model
 from trainer.models.brax_model import no_force
 from trainer.tasks import load_task
 
@@ -28,6 +30,8 @@ EPISODES = 256
 SOLVED = 0.95
 HELD = 3
 """A learner is stopped after this many evaluations in a row at or above SOLVED."""
+ALGORITHMS = ("hds", "pods", "shac", "ppo", "apg", "sac", "shac@brax", "ppo@brax")
+"""`@brax`: with Brax's own equations of motion instead of ours, which are the same to rounding."""
 TASK = load_task("cartpole_swingup")
 
 
@@ -118,11 +122,11 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
                 return
 
 
-def short_horizon_actor_critic(teller: Teller, seed: int) -> None:
+def short_horizon_actor_critic(teller: Teller, seed: int, model: Model) -> None:
     """SHAC."""
     from tests.benchmarks.shac import BATCH, HORIZON, shac
 
-    parts, model = learner(TASK, rung("")), TASK.model(no_force, 1)
+    parts = learner(TASK, rung(""))
     nothing = rung("").nothing(TASK)
     judged = mixture(nothing, stacked(nothing), 0.0, EPISODES)
     for epoch, state in enumerate(shac(TASK, model, parts.policy, 2000, jax.random.key(seed)), start=1):
@@ -139,44 +143,52 @@ class Enough(Exception):
     """The learner has been told to stop."""
 
 
-def of_brax(teller: Teller, seed: int, algorithm: str) -> None:
+def of_brax(teller: Teller, seed: int, algorithm: str, model: Model) -> None:
     """Brax's PPO, SAC or APG on the same task."""
     from brax.training.agents.apg import train as apg
     from brax.training.agents.ppo import train as ppo
+    from brax.training.agents.ppo.networks import make_ppo_networks
     from brax.training.agents.sac import train as sac
+    from brax.training.agents.sac.networks import make_sac_networks
 
     from tests.benchmarks.peer_env import TaskEnv
 
     seen, length = 0.0, TASK.episode_steps
-    apg_batch, apg_horizon = 64, 32
+    apg_batch, apg_horizon, apg_updates, apg_evaluations = 64, 32, 6000, 60
+    apg_told = apg_batch * apg_horizon * round(apg_updates / (apg_evaluations - 1))
 
     def progress(steps: int, metrics: dict) -> None:
         nonlocal seen
         teller.watch.exclude(float(metrics["eval/walltime"]) - seen)
         seen = float(metrics["eval/walltime"])
-        counted = int(steps) * (apg_batch * apg_horizon if algorithm == "apg" else 1)
+        counted = int(steps) * (apg_told if algorithm == "apg" else 1)
         success, reward = float(metrics["eval/episode_success"]), float(metrics["eval/episode_reward"])
         if teller.told(counted, counted, success, -reward):
             raise Enough
 
+    networks_of_sac: Any = functools.partial(make_sac_networks, hidden_layer_sizes=(256, 256))
     common: dict[str, Any] = {
-        "environment": TaskEnv(TASK), "episode_length": length, "num_eval_envs": EPISODES, "seed": seed,
+        "environment": TaskEnv(TASK, model), "episode_length": length, "num_eval_envs": EPISODES, "seed": seed,
         "progress_fn": progress, "normalize_observations": True, "deterministic_eval": True,
     }  # fmt: skip
     learners = {
         "ppo": lambda: ppo.train(
-            **common, num_timesteps=10_000_000, num_evals=60, num_envs=1024, unroll_length=10, batch_size=512,
-            num_minibatches=16, num_updates_per_batch=8, learning_rate=1e-3, entropy_cost=1e-3,
-            discounting=0.98, gae_lambda=0.95, reward_scaling=0.1, max_grad_norm=1.0,
+            **common, num_timesteps=10_000_000, num_evals=100, num_envs=256, unroll_length=20, batch_size=64,
+            num_minibatches=8, num_updates_per_batch=8, learning_rate=1e-3, entropy_cost=1e-2,
+            discounting=0.98, gae_lambda=0.95, reward_scaling=1.0, max_grad_norm=1.0,
+            network_factory=functools.partial(
+                make_ppo_networks, policy_hidden_layer_sizes=HIDDEN, value_hidden_layer_sizes=HIDDEN
+            ),
         ),
         "sac": lambda: sac.train(
-            **common, num_timesteps=2_000_000, num_evals=60, num_envs=64, batch_size=256, learning_rate=1e-3,
-            discounting=0.98, reward_scaling=0.1, min_replay_size=8192, max_replay_size=1_000_000,
-            grad_updates_per_step=32,
+            **common, num_timesteps=2_000_000, num_evals=200, num_envs=64, batch_size=256, learning_rate=6e-4,
+            discounting=0.98, reward_scaling=1.0, min_replay_size=8192, max_replay_size=1_000_000,
+            grad_updates_per_step=64,
+            network_factory=networks_of_sac,
         ),
         "apg": lambda: apg.train(
-            **common, policy_updates=3000, num_evals=60, num_envs=apg_batch, horizon_length=apg_horizon,
-            learning_rate=1e-3, max_gradient_norm=1.0,
+            **common, policy_updates=apg_updates, num_evals=apg_evaluations, num_envs=apg_batch,
+            horizon_length=apg_horizon, learning_rate=1e-3, max_gradient_norm=1.0,
         ),
     }  # fmt: skip
     try:
@@ -188,19 +200,21 @@ def of_brax(teller: Teller, seed: int, algorithm: str) -> None:
 def main() -> None:
     """Run the learner that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("algorithm", choices=["pods", "hds", "shac", "ppo", "sac", "apg"])
+    parser.add_argument("algorithm", choices=ALGORITHMS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget", type=float, default=900.0, help="seconds after which it is stopped")
     options = parser.parse_args()
     warnings.simplefilter("ignore", DeprecationWarning)
     jnp.zeros(()).block_until_ready()
     teller = Teller(options.algorithm, options.seed, options.budget)
-    if options.algorithm in {"pods", "hds"}:
-        ours(teller, options.seed, options.algorithm)
-    elif options.algorithm == "shac":
-        short_horizon_actor_critic(teller, options.seed)
+    name, _, equations = options.algorithm.partition("@")
+    model = brax_dynamics(TASK) if equations else TASK.model(no_force, 1)
+    if name in {"pods", "hds"}:
+        ours(teller, options.seed, name)
+    elif name == "shac":
+        short_horizon_actor_critic(teller, options.seed, model)
     else:
-        of_brax(teller, options.seed, options.algorithm)
+        of_brax(teller, options.seed, name, model)
 
 
 if __name__ == "__main__":

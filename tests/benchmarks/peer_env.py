@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from brax.envs.base import Env, State
 
 from trainer.learning.trajectory import Model
-from trainer.models.brax_model import no_force
 from trainer.tasks import cartpole_swingup
 from trainer.tasks.task import Task
 
@@ -18,9 +17,9 @@ class TaskEnv(Env):
     The metric `success`, summed over an episode, is 1 if the episode succeeds.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, model: Model) -> None:
         self._task = task
-        self._model: Model = task.model(no_force, 1)
+        self._model = model
 
     def reset(self, rng: jax.Array) -> State:
         """Draw a start state."""
