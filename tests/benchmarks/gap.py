@@ -15,7 +15,9 @@ parameters in the trainer's smooth law.
 """
 
 import argparse
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +34,11 @@ from trainer.dynamics.ladder import LADDER, fit_best, held_out_error, rung
 from trainer.dynamics.rung import Fit
 from trainer.dynamics.windows import Motion
 from trainer.jobs.learner import Learner, learner, stacked
+from trainer.jobs.request import Progress
 from trainer.learning.evaluation import score
 from trainer.learning.hds import NETWORKS, Best
 from trainer.models.friction import Friction
+from trainer.policy.network import PolicySpec
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
@@ -46,7 +50,11 @@ BOOTSTRAPS = 2000
 
 
 class Run(NamedTuple):
-    """One line of the results."""
+    """One line of the results.
+
+    `steepest` is the largest 99th percentile of gradient norms in any epoch of the last training,
+    `not_finite` how many of its steps were left out because a number was not finite.
+    """
 
     plant: str
     seed: int
@@ -56,6 +64,8 @@ class Run(NamedTuple):
     cost: float
     cost_error: float
     held_out_error: float
+    steepest: float = float("nan")
+    not_finite: float = 0.0
 
 
 def drive(
@@ -67,7 +77,14 @@ def drive(
     key: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return x[B, T + 1, 4], its observations y, and u[B, T, 1] of closed-loop episodes."""
-    remembers = parts.rung.memory > 0
+    keys = jax.random.split(key, len(excitation) + 1)
+    episodes = _episodes(plant, parts.policy, parts.rung.memory > 0)
+    return episodes(parameters, jnp.asarray(starts, jnp.float32), jnp.asarray(excitation, jnp.float32), keys)
+
+
+@functools.lru_cache(maxsize=4)
+def _episodes(plant: StudyPlant, policy: PolicySpec, remembers: bool) -> Callable[..., tuple]:
+    """Return the compiled loop of plant and policy; compiling the plant takes longer than an episode."""
 
     @jax.jit
     def episodes(parameters: Any, starts: jax.Array, excitation: jax.Array, keys: jax.Array) -> tuple:
@@ -77,7 +94,7 @@ def drive(
             state, y = carry
             extra, key = now
             seen = jnp.concatenate([y, state.u_last], axis=1) if remembers else y
-            u = jnp.clip(parts.policy.apply(parameters, seen) + extra, -1.0, 1.0)
+            u = jnp.clip(policy.apply(parameters, seen) + extra, -1.0, 1.0)
             state = plant.step(state, u)
             y = see(state.x, key)
             return (state, y), (state.x, y, u)
@@ -89,8 +106,7 @@ def drive(
         along = lambda start, rest: jnp.concatenate([start[:, None], jnp.swapaxes(rest, 0, 1)], axis=1)  # noqa: E731
         return along(starts, x), along(y, seen), jnp.swapaxes(u, 0, 1)
 
-    keys = jax.random.split(key, len(excitation) + 1)
-    return episodes(parameters, jnp.asarray(starts, jnp.float32), jnp.asarray(excitation, jnp.float32), keys)
+    return episodes
 
 
 def record(plant: StudyPlant, parts: Learner, best: Best, seconds: float, seed: int) -> list[Motion]:
@@ -130,7 +146,7 @@ def randomised(count: int, seed: int) -> Fit:
 
 
 def retrain(
-    plant: StudyPlant, task: Task, simulated: Best, method: str, seconds: float, seed: int
+    plant: StudyPlant, task: Task, simulated: Best, method: str, seconds: float, seed: int, told: "Stability"
 ) -> tuple[Learner, Best, float]:
     """Carry out one method; return what it learned with, its policy, and its held-out error."""
     name, _, share = method.partition("@")
@@ -139,7 +155,7 @@ def retrain(
     if name == "simulation":
         return first, simulated, float("nan")
     if name == "randomised":
-        return first, train(first, randomised(64, seed), 1.0, seed, simulated), float("nan")
+        return first, train(first, randomised(64, seed), 1.0, seed, simulated, told), float("nan")
     if name == "oracle":
         plain = bool(jnp.all(plant.truth.mass == 1.0)) and float(plant.truth.delay) == 0.0
         parts = learner(task, rung("friction" if plain else "physics"))
@@ -152,7 +168,20 @@ def retrain(
             chosen = rung(name)
             fit = chosen.fit(task, motions, key, lambda share: None)
         parts = learner(task, chosen)
-    return parts, train(parts, fit, fraction, seed, carried(simulated, first, parts)), held_out_error(fit)
+    start = carried(simulated, first, parts)
+    return parts, train(parts, fit, fraction, seed, start, told), held_out_error(fit)
+
+
+class Stability:
+    """Hears a training's progress, and keeps what tells whether it was stable."""
+
+    def __init__(self) -> None:
+        self.steepest, self.not_finite = float("nan"), 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Take one report."""
+        self.steepest = float(np.fmax(self.steepest, progress.metrics.get("gradient_norm_p99", np.nan)))
+        self.not_finite = progress.metrics.get("left_out_steps", 0.0)
 
 
 def carried(best: Best, old: Learner, new: Learner) -> Best:
@@ -171,7 +200,7 @@ def table(runs: list[Run]) -> None:
     baseline = {(r.plant, r.seed, r.method): r for r in runs if r.method in {"simulation", "oracle"}}
     keys = sorted({(PLANTS.index(r.plant), r.method, r.seconds) for r in runs})
     print(f"{'plant':12} {'method':20} {'data [s]':>8} {'seeds':>5} {'success mean':>12} {'worst':>6} "
-          f"{'cost':>6} {'GC':>6}  95 % interval")  # fmt: skip
+          f"{'cost':>6} {'sd':>5} {'GC':>6}  95 % interval  gradient p99, steps not finite")  # fmt: skip
     for at, method, seconds in keys:
         plant = PLANTS[at]
         group = [r for r in runs if (r.plant, r.method, r.seconds) == (plant, method, seconds)]
@@ -191,7 +220,9 @@ def table(runs: list[Run]) -> None:
         cost, mean = np.mean([r.cost for r in group]), np.mean(closed) if closed else np.nan
         print(
             f"{plant:12} {method:20} {seconds:8g} {len(group):5} {np.mean(success):12.3f} "
-            f"{min(success):6.2f} {cost:6.1f} {mean:6.2f}  {low:.2f} to {high:.2f} ({len(closed)} seeds)"
+            f"{min(success):6.2f} {cost:6.1f} {np.std([r.cost for r in group]):5.1f} {mean:6.2f}  "
+            f"{low:.2f} to {high:.2f} ({len(closed)} seeds)  {np.nanmax([r.steepest for r in group]):8.0f} "
+            f"{sum(r.not_finite for r in group):.0f}"
         )
 
 
@@ -203,7 +234,8 @@ def main() -> None:
     parser.add_argument("--plants", nargs="+", default=["default"], choices=PLANTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--seconds", type=float, nargs="+", default=list(SECONDS))
-    methods = ["simulation", "randomised", "oracle", *LADDER, "friction@0.5", "friction@0", "auto"]
+    fractions = [f"friction@{share:g}" for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)]
+    methods = ["simulation", "randomised", "oracle", *LADDER, *fractions, "auto"]
     parser.add_argument("--methods", nargs="+", default=methods, help="NAME or NAME@learned_fraction")
     parser.add_argument(
         "--quick", action="store_true", help="two seeds, 5 s of data, the methods that matter most"
@@ -231,8 +263,11 @@ def main() -> None:
                     if (plant_name, seed, method, seconds) in done:
                         continue
                     simulated = simulated or train(learner(task, rung("")), None, 0.0, seed, None)
-                    parts, best, error = retrain(plant, task, simulated, method, seconds, seed)
-                    run = Run(plant_name, seed, method, seconds, *judge(plant, parts, best), error)
+                    told = Stability()
+                    parts, best, error = retrain(plant, task, simulated, method, seconds, seed, told)
+                    scores = judge(plant, parts, best)
+                    stable = (told.steepest, told.not_finite)
+                    run = Run(plant_name, seed, method, seconds, *scores, error, *stable)
                     with options.out.open("a") as out:
                         out.write(json.dumps(run._asdict()) + "\n")
                     runs.append(run)

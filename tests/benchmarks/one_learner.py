@@ -168,8 +168,8 @@ def of_brax(teller: Teller, seed: int, algorithm: str, model: Model) -> None:
 
     networks_of_sac: Any = functools.partial(make_sac_networks, hidden_layer_sizes=(256, 256))
     common: dict[str, Any] = {
-        "environment": TaskEnv(TASK, model), "episode_length": length, "num_eval_envs": EPISODES, "seed": seed,
-        "progress_fn": progress, "normalize_observations": True, "deterministic_eval": True,
+        "environment": TaskEnv(TASK, model), "episode_length": length, "num_eval_envs": EPISODES,
+        "seed": seed, "progress_fn": progress, "normalize_observations": True, "deterministic_eval": True,
     }  # fmt: skip
     learners = {
         "ppo": lambda: ppo.train(

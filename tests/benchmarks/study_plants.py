@@ -43,7 +43,7 @@ class PlantState(NamedTuple):
     z: jax.Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudyPlant:
     """A plant for a batch of episodes.
 

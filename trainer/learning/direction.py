@@ -1,5 +1,18 @@
 """Directions in which a trajectory improves: first order and Gauss-Newton.
 
+With the states a function x(u) of all actions of a trajectory, its cost is C(u) = ½‖ρ(u)‖², ρ all residuals
+√w r and √w φ in a row, and J = dρ/du follows the chain of the steps' Jacobians (Mora et al., ICML 2021):
+
+    first order     du = −Jᵀρ = −∂C/∂u,      by   lam_t = R'r + A' lam,   ∂C/∂u_t = S'r + B' lam
+    second order    du = −(JᵀJ + mu 1)⁻¹ Jᵀρ
+
+JᵀJ is positive semi-definite by construction, which the curvature of a general reward is not; hence
+tasks give residuals. Eliminating that system block by block, from the last step to the first, is the
+backward pass of iLQR (Li & Todorov, 2004), with V the curvature of the cost to go:
+
+    Q_xx = R'R + A'VA,   Q_uu = S'S + B'VB + mu 1,   Q_ux = S'R + B'VA
+    k = −Q_uu⁻¹ (S'r + B' lam),   K = −Q_uu⁻¹ Q_ux
+
 Both need only Jacobians of one step, taken in forward mode and batched over time; no gradient flows
 backwards through the simulator, so a model may contain `while_loop`s and compiles quickly.
 
