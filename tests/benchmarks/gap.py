@@ -153,7 +153,7 @@ def retrain(
     fraction = float(share or 1.0)
     first = learner(task, rung(""))
     if name == "simulation":
-        return first, simulated, float("nan")
+        return first, train(first, None, 0.0, seed, simulated, told), float("nan")
     if name == "randomised":
         return first, train(first, randomised(64, seed), 1.0, seed, simulated, told), float("nan")
     if name == "oracle":

@@ -15,7 +15,7 @@ from real_env.plants.brax_friction import START, START_SPREAD, FrictionConstants
 from trainer.dynamics.rung import Fit
 from trainer.dynamics.windows import Motion
 from trainer.jobs.learner import Learner, stacked
-from trainer.jobs.recipe import Report, train_policy
+from trainer.jobs.recipe import FIRST_EPOCHS, Report, train_policy
 from trainer.learning.evaluation import score
 from trainer.learning.hds import NETWORKS, Best, HDSConfig
 from trainer.learning.pods import PODSState
@@ -41,13 +41,14 @@ def train(
     warm: Best | None,
     report: Report = lambda progress: None,
 ) -> Best:
-    """Train as a job does, from the networks of `warm` if given."""
+    """Train as a job does: a first time, or again from the networks of `warm`, for longer."""
+    config = HDSConfig(epochs=FIRST_EPOCHS) if warm is None else HDSConfig()
     start: PODSState | None = None
     if warm is not None:
         fresh = parts.algorithm.init(jax.random.key(0))
         start = fresh._replace(**{name: getattr(warm.state, name) for name in NETWORKS})
     key = jax.random.key(seed)
-    return train_policy(parts, fit, fraction, HDSConfig(), key, start, report, {})
+    return train_policy(parts, fit, fraction, config, key, start, report, {})
 
 
 def drive(

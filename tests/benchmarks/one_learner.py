@@ -20,6 +20,7 @@ import numpy as np
 from tests.benchmarks.brax_dynamics import brax_dynamics
 from trainer.dynamics.ladder import rung
 from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
+from trainer.jobs.recipe import FIRST_EPOCHS
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule
 from trainer.learning.search import line_search
 from trainer.learning.trajectory import Model
@@ -99,9 +100,9 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     if variant == "pods":
         pods = dataclasses.replace(parts.pods, search=line_search(STEP_SIZES))
         parts = parts._replace(algorithm=Algorithm(jax.jit(pods.init), jax.jit(pods.step)))
-        config = HDSConfig(noise=0.0, temperature=0.0)
+        config = HDSConfig(FIRST_EPOCHS, noise=0.0, temperature=0.0)
     else:
-        config = HDSConfig()
+        config = HDSConfig(FIRST_EPOCHS)
     nothing = rung("").nothing(TASK)
     theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.pods.config.batch, EPISODES))
     n, m, pods_config = len(TASK.state_names), 1, parts.pods.config

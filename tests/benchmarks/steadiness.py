@@ -15,6 +15,7 @@ import numpy as np
 from trainer import compilation_cache
 from trainer.dynamics.ladder import rung
 from trainer.jobs.learner import learner, stacked
+from trainer.jobs.recipe import FIRST_EPOCHS
 from trainer.learning.hds import HDSConfig, mixture, schedule
 from trainer.tasks import load_task
 
@@ -29,7 +30,7 @@ def main() -> None:
     )
     parser.add_argument("--task", default="cartpole_swingup")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--epochs", type=int, default=HDSConfig.epochs)
+    parser.add_argument("--epochs", type=int, default=FIRST_EPOCHS)
     parser.add_argument("--quick", action="store_true", help="two seeds")
     options = parser.parse_args()
     seeds = options.seeds[:2] if options.quick else options.seeds
