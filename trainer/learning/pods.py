@@ -53,7 +53,7 @@ class PODSConfig:
     regression_steps: int = 100
     minibatch: int = 256
     target_rate: float = 0.3
-    average_rate: float = 0.2
+    average_rate: float = 0.1
 
 
 class PODSState(NamedTuple):
