@@ -35,7 +35,7 @@ class HDSConfig:
             the square of the share left.
         learning_rate: at the first epoch.
         final_learning_rate: at the last; in between it falls geometrically.
-        check_every: epochs between evaluations from the middle of the training on.
+        check_every: epochs between evaluations after the first quarter of the training.
     """
 
     epochs: int = 250
@@ -108,7 +108,7 @@ def train(
 ) -> Iterator[HDSProgress]:
     """Yield the progress of each epoch; the last one's `best` is the policy to publish.
 
-    Success wanders near the end of a training, so the best policy by success, then cost, over
+    Success wanders, and may be lost again, so the best policy by success, then cost, over
     episodes in the models `judged_in` is kept; what a warm start brings along is judged there too.
     Real data plays no part in that choice. The batch is spread over all devices.
     """
@@ -123,7 +123,7 @@ def train(
             state, theta = spread(mesh, state, theta)
         state, info = algorithm.step(state, theta, schedule(config, epoch), key_step)
         last = epoch + 1 == config.epochs
-        if last or (epoch >= config.epochs // 2 and (epoch + 1) % config.check_every == 0):
+        if last or (epoch >= config.epochs // 4 and (epoch + 1) % config.check_every == 0):
             found = judged(state)
             if best is None or (found.success, -found.cost) > (best.success, -best.cost):
                 best = found
