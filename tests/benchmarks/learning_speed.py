@@ -84,10 +84,11 @@ def picture(runs: dict[tuple[str, int], list[dict]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
-    for axis, name, label in zip(
+    for axis, name, label, least in zip(
         axes,
         ("seconds_without_compilation", "steps"),
         ("seconds without compilation", "roll-out steps"),
+        (0.1, 1e3),
         strict=True,
     ):
         for (algorithm, seed), lines in runs.items():
@@ -97,6 +98,7 @@ def picture(runs: dict[tuple[str, int], list[dict]], path: Path) -> None:
                 [line[name] for line in lines], [line["success"] for line in lines], color=color, label=words
             )
         axis.set(xscale="log", xlabel=label)
+        axis.set_xlim(left=least)
     axes[0].set_ylabel("success")
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=120)
