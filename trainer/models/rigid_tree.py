@@ -126,10 +126,11 @@ class RigidTree:
                 scalars(dof.damping), scalars(dof.stiffness), self._q, self._qd, strict=True
             )
         ]
-        for mass, inertia, centre in self._bodies:
-            force = scale(mass, centre.a)
-            torque = add(apply(inertia, centre.dw), cross(centre.w, apply(inertia, centre.w)))
-            for i, Jv, Jw in _jacobians(_Body(mass, inertia, centre)):
+        for body in self._bodies:
+            at = body.centre
+            force = scale(body.mass, at.a)
+            torque = add(apply(body.inertia, at.dw), cross(at.w, apply(body.inertia, at.w)))
+            for i, Jv, Jw in _jacobians(body):
                 h[i] = dot((h[i], 1.0), (1.0, dot((*Jv, *Jw), (*force, *torque))))
         return tuple(h)
 
