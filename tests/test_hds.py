@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import jax
@@ -47,7 +48,7 @@ TASK = Task(
 SPEC = PolicySpec(FEATURES, (32, 32), 1)
 CONFIG = PODSConfig(batch=32, horizon=8, regression_steps=60, minibatch=128)
 STARTS = reset_starts(TASK)
-VALUE = ValueSpec(FEATURES, (32, 32), 4, scale=5.0)
+VALUE = ValueSpec(FEATURES, (32, 32), 4)
 
 
 def learner(find_direction: object, search: object) -> Algorithm:
@@ -75,6 +76,21 @@ def test_each_variant_learns_to_park_the_mass(find_direction: object, search: ob
     *_, last = train(algorithm, judge, theta, judged_in, HDSConfig(epochs=epochs), jax.random.key(0))
     assert last.best is not None
     assert float(jnp.mean(judge(last.best.policy, judged_in, jax.random.key(9)).success)) > 0.9
+
+
+@pytest.mark.parametrize("failure", [0.0, 50.0], ids=["steps cost most", "failing costs most"])
+def test_the_value_begins_at_the_scale_of_the_costs_and_keeps_it(failure: float) -> None:
+    task = dataclasses.replace(TASK, failure=failure)
+    pods = PODS(
+        task, push, SPEC, VALUE, STARTS, gauss_newton(0.1), annealing((1.0,)), along_trajectory, CONFIG
+    )
+    state = pods.init(jax.random.key(3))
+    step_cost = np.mean(0.5 * (np.square(state.x) @ np.array([1.0, 0.3**2])))
+    expected = max(CONFIG.value_steps * step_cost, CONFIG.value_failures * failure)
+    np.testing.assert_allclose(state.value.scale, expected, rtol=1e-5)
+    theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
+    after, _ = pods.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(4))
+    np.testing.assert_allclose(after.value.scale, state.value.scale, rtol=1e-6)
 
 
 def test_training_is_deterministic() -> None:

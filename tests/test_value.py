@@ -42,8 +42,8 @@ def test_leaving_the_safe_set_costs_its_price_once() -> None:
 
 
 def test_the_value_is_never_negative_and_its_curvature_is_positive_semi_definite() -> None:
-    spec = ValueSpec(FeatureSpec(3, (1,), (1.0, 1.0, 2.0)), (16,), 4, scale=10.0)
-    parameters = spec.init(jax.random.key(0))
+    spec = ValueSpec(FeatureSpec(3, (1,), (1.0, 1.0, 2.0)), (16,), 4)
+    parameters = spec.init(jax.random.key(0), jnp.asarray(10.0))
     for x in jax.random.normal(jax.random.key(1), (20, 3)):
         assert float(spec.cost_to_go(parameters, x)) >= 0.0
         J = jax.jacfwd(lambda x: spec.residual(parameters, x))(x)

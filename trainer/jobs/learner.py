@@ -20,7 +20,6 @@ from trainer.tasks.task import Task
 
 HIDDEN = (64, 64)
 VALUE_OUTPUTS = 8
-VALUE_SCALE = 10.0
 DAMPING = 0.1
 EXPLORING_SHARE, EXPLORING_STEPS = 0.5, 64
 STEP_SIZES = (1.0, 0.5, 0.2, 0.05)
@@ -49,7 +48,7 @@ def learner(task: Task, chosen: Rung) -> Learner:
         task=seen,
         model=model,
         policy=policy,
-        value=ValueSpec(seen.features, HIDDEN, VALUE_OUTPUTS, VALUE_SCALE),
+        value=ValueSpec(seen.features, HIDDEN, VALUE_OUTPUTS),
         starts=exploring_starts(seen, EXPLORING_SHARE, EXPLORING_STEPS),
         find_direction=gauss_newton(DAMPING),
         search=annealing(STEP_SIZES),

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.serialization import to_state_dict
+from flax.serialization import from_state_dict, to_state_dict
 
 from trainer.checkpoint.export import export
 from trainer.checkpoint.metadata import PolicyMetadata
@@ -133,7 +133,14 @@ def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
         return new.carry_over(jnp.asarray(leaf), old) if first_layer else jnp.asarray(leaf)
 
     fresh = parts.algorithm.init(jax.random.key(0))
-    return fresh._replace(**{name: jax.tree_util.tree_map_with_path(carried, kept[name]) for name in kept})
+    try:
+        networks = {name: from_state_dict(getattr(fresh, name), kept[name]) for name in NETWORKS}
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"version {request.parent[:12]} keeps other networks than this program trains; start from "
+            f"nothing with 'hds-trainer train', then refit: {error}"
+        ) from error
+    return fresh._replace(**jax.tree_util.tree_map_with_path(carried, networks))
 
 
 def train_policy(
@@ -209,7 +216,7 @@ def _publish(
         },
     )
     members = stacked(parts.rung.nothing(task)) if fit is None else fit.members
-    training = {name: getattr(best.state, name) for name in NETWORKS}
+    training = to_state_dict({name: getattr(best.state, name) for name in NETWORKS})
     served = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), best.policy)
     dynamics = to_state_dict(members)
     version = export(request.checkpoints, served, metadata, dynamics, training)

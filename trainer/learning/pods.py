@@ -26,6 +26,9 @@ from trainer.learning.value import ValueSpec, td_lambda
 from trainer.policy.network import PolicySpec
 from trainer.tasks.task import Task
 
+SMALLEST_SCALE = 1e-3
+"""Of a value, where all start states are at the goal and nothing fails."""
+
 
 @dataclass(frozen=True)
 class PODSConfig:
@@ -42,6 +45,8 @@ class PODSConfig:
         minibatch: labels per Adam step.
         target_rate: share of the value's parameters that its slow copy takes over per epoch.
         average_rate: share of the policy's parameters that its average takes over per epoch.
+        value_steps, value_failures: the value begins around that many steps at the cost of the start
+            states, or that many failures if they cost more.
     """
 
     batch: int = 128
@@ -54,6 +59,8 @@ class PODSConfig:
     minibatch: int = 256
     target_rate: float = 0.3
     average_rate: float = 0.1
+    value_steps: float = 6.0
+    value_failures: float = 0.2
 
 
 class PODSState(NamedTuple):
@@ -141,9 +148,9 @@ class PODS:
     def init(self, key: jax.Array) -> PODSState:
         """Draw networks, start states, and how far each episode has come."""
         key_policy, key_value, key_start, key_left = jax.random.split(key, 4)
-        networks = Networks(self.policy.init(key_policy), self.value.init(key_value))
         batch, kept = self.config.batch, self.config.kept_batches
         x, steps = self.starts(batch, key_start)
+        networks = Networks(self.policy.init(key_policy), self.value.init(key_value, self._typical_cost(x)))
         left = jax.random.randint(key_left, (batch,), 1, steps + 1)
         n, m = x.shape[1], self.policy.action_size
         return PODSState(
@@ -192,6 +199,12 @@ class PODS:
             epoch=state.epoch + 1,
         )
         return after, self._tell(improved, losses, fault)
+
+    def _typical_cost(self, x: jax.Array) -> jax.Array:
+        """Return the value's scale: some steps at the start states `x[N, n]`, or a fraction of a failure."""
+        running = jax.vmap(lambda x: self.task.residual(x, jnp.zeros(self.policy.action_size)))(x)
+        steps = self.config.value_steps * jnp.mean(0.5 * jnp.sum(running**2, axis=-1))
+        return jnp.maximum(steps, max(self.config.value_failures * self.task.failure, SMALLEST_SCALE))
 
     @property
     def _regression(self) -> Regression:

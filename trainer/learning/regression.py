@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from trainer.learning.labels import Labels
-from trainer.learning.value import ValueSpec
+from trainer.learning.value import ValueParameters, ValueSpec
 from trainer.policy.network import PolicySpec
 
 
@@ -21,7 +21,7 @@ class Networks(NamedTuple):
     """Parameters of policy and value."""
 
     policy: Any
-    value: Any
+    value: ValueParameters
 
 
 class Losses(NamedTuple):
@@ -87,7 +87,8 @@ class Regression:
 
     def _loss(self, networks: Networks, actions: Labels, costs: Labels) -> tuple[jax.Array, Losses]:
         missed = jnp.mean((self.policy.apply(networks.policy, actions.x) - actions.y) ** 2, axis=-1)
-        errors = (self.value.cost_to_go(networks.value, costs.x) - costs.y[:, 0]) / self.value.scale
+        scale = jax.lax.stop_gradient(networks.value.scale)
+        errors = (self.value.cost_to_go(networks.value, costs.x) - costs.y[:, 0]) / scale
         losses = Losses(_mean(missed, actions.weight), _mean(errors**2, costs.weight))
         return losses.policy + losses.value, losses
 

@@ -3,10 +3,13 @@
 The cost to go from x is modelled as `½‖φ(x)‖²`. Costs are sums of squares, so nothing is lost by
 that; and the Gauss-Newton curvature `∂φᵀ∂φ` is positive semi-definite by construction, where the
 Hessian of a freely shaped value is not.
+
+The network's outputs are in units of a typical cost, `scale`, which is drawn with the parameters and stays:
+a network that begins far above all costs makes every state look lost, and may never learn otherwise.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,29 +19,35 @@ from trainer.policy.features import FeatureSpec
 from trainer.policy.network import MLP, forward
 
 
+class ValueParameters(NamedTuple):
+    """Parameters of φ's network, and `scale` [], a typical cost to go, which no gradient moves."""
+
+    network: Any
+    scale: jax.Array
+
+
 @dataclass(frozen=True)
 class ValueSpec:
-    """Shape of φ: hidden layers, `outputs` residuals, and `scale`, a typical cost to go."""
+    """Shape of φ: hidden layers and `outputs` residuals."""
 
     features: FeatureSpec
     hidden: tuple[int, ...]
     outputs: int
-    scale: float
 
     def network(self) -> MLP:
         """Return the network of φ before scaling."""
         return MLP(self.hidden, self.outputs)
 
-    def init(self, key: jax.Array) -> Any:
-        """Draw parameters."""
-        return self.network().init(key, jnp.zeros(self.features.size))
+    def init(self, key: jax.Array, scale: jax.Array) -> ValueParameters:
+        """Draw parameters for costs to go around `scale` [] > 0."""
+        return ValueParameters(self.network().init(key, jnp.zeros(self.features.size)), scale)
 
-    def residual(self, parameters: Any, x: jax.Array) -> jax.Array:
+    def residual(self, parameters: ValueParameters, x: jax.Array) -> jax.Array:
         """Return φ[..., l] of x[..., n]."""
-        output = forward(self.network(), parameters, self.features(x))
-        return jnp.sqrt(2.0 * self.scale / self.outputs) * output
+        output = forward(self.network(), parameters.network, self.features(x))
+        return jnp.sqrt(2.0 * jax.lax.stop_gradient(parameters.scale) / self.outputs) * output
 
-    def cost_to_go(self, parameters: Any, x: jax.Array) -> jax.Array:
+    def cost_to_go(self, parameters: ValueParameters, x: jax.Array) -> jax.Array:
         """Return ½‖φ‖² [...] of x[..., n]."""
         return 0.5 * jnp.sum(self.residual(parameters, x) ** 2, axis=-1)
 
