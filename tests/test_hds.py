@@ -109,7 +109,7 @@ def test_mixture_takes_the_fraction_from_the_members_in_turn_and_the_rest_from_t
 def test_noise_and_temperature_fall_with_every_epoch_to_nearly_nothing() -> None:
     config = HDSConfig(epochs=10)
     told = [schedule(config, epoch) for epoch in range(10)]
-    for name in ("noise", "temperature", "learning_rate"):
+    for name in ("noise", "temperature", "learning_rate", "average_rate"):
         values = [float(getattr(at, name)) for at in told]
         assert values[0] == pytest.approx(getattr(config, name))
         assert all(late < early for early, late in itertools.pairwise(values))

@@ -35,6 +35,8 @@ class HDSConfig:
             the square of the share left.
         learning_rate: at the first epoch.
         final_learning_rate: at the last; in between it falls geometrically.
+        average_rate: share of the policy's parameters that its average takes over at the first epoch; falls
+            as the learning rate does, so that the average follows early and steadies late.
         check_every: epochs between evaluations after the first quarter of the training.
     """
 
@@ -43,6 +45,7 @@ class HDSConfig:
     temperature: float = 0.02
     learning_rate: float = 2e-3
     final_learning_rate: float = 2e-4
+    average_rate: float = 0.5
     check_every: int = 4
 
 
@@ -73,11 +76,12 @@ class HDSProgress(NamedTuple):
 def schedule(config: HDSConfig, epoch: int) -> Schedule:
     """Return the schedule of `epoch`, counted from 0."""
     left = 1.0 - epoch / config.epochs
-    ratio = config.final_learning_rate / config.learning_rate
+    fallen = (config.final_learning_rate / config.learning_rate) ** (1.0 - left)
     return Schedule(
         noise=jnp.asarray(config.noise * left),
         temperature=jnp.asarray(config.temperature * left**2),
-        learning_rate=jnp.asarray(config.learning_rate * ratio ** (1.0 - left)),
+        learning_rate=jnp.asarray(config.learning_rate * fallen),
+        average_rate=jnp.asarray(config.average_rate * fallen),
     )
 
 

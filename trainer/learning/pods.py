@@ -44,7 +44,6 @@ class PODSConfig:
         regression_steps: Adam steps per epoch.
         minibatch: labels per Adam step.
         target_rate: share of the value's parameters that its slow copy takes over per epoch.
-        average_rate: share of the policy's parameters that its average takes over per epoch.
         value_steps, value_failures: the value begins around that many steps at the cost of the start
             states, or that many failures if they cost more.
     """
@@ -58,7 +57,6 @@ class PODSConfig:
     regression_steps: int = 100
     minibatch: int = 256
     target_rate: float = 0.3
-    average_rate: float = 0.1
     value_steps: float = 6.0
     value_failures: float = 0.2
 
@@ -84,11 +82,16 @@ class PODSState(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """What changes from epoch to epoch: noise on the actions, heat of the search, learning rate."""
+    """What changes from epoch to epoch.
+
+    Noise on the actions, heat of the search, learning rate, and the share of the policy's parameters that
+    its average takes over.
+    """
 
     noise: jax.Array
     temperature: jax.Array
     learning_rate: jax.Array
+    average_rate: jax.Array
 
 
 class PODSInfo(NamedTuple):
@@ -186,7 +189,7 @@ class PODS:
         x, left = self._go_on(state, improved.before, key_reset)
         after = PODSState(
             policy=networks.policy,
-            average=optax.incremental_update(networks.policy, state.average, self.config.average_rate),
+            average=optax.incremental_update(networks.policy, state.average, schedule.average_rate),
             value=networks.value,
             target_value=optax.incremental_update(
                 networks.value, state.target_value, self.config.target_rate

@@ -80,8 +80,8 @@ class Regression:
 
     @property
     def _optimiser(self) -> optax.GradientTransformationExtraArgs:
-        clipped = lambda learning_rate: optax.chain(  # noqa: E731
-            optax.clip_by_global_norm(1.0), optax.adam(learning_rate)
+        clipped = lambda learning_rate: optax.flatten(  # noqa: E731, one vector compiles sooner than many leaves
+            optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
         )
         return optax.inject_hyperparams(clipped)(learning_rate=1e-3)
 
