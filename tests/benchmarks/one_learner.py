@@ -127,12 +127,13 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
 
 def short_horizon_actor_critic(teller: Teller, seed: int, model: Model) -> None:
     """SHAC."""
-    from tests.benchmarks.shac import BATCH, HORIZON, shac
+    from tests.benchmarks.shac import BATCH, HORIZON, SHAC, train
 
     parts = learner(TASK, rung(""))
     nothing = rung("").nothing(TASK)
     judged = mixture(nothing, stacked(nothing), 0.0, EPISODES)
-    for epoch, state in enumerate(shac(TASK, model, parts.policy, 2000, jax.random.key(seed)), start=1):
+    shac = SHAC(TASK, model, parts.policy, epochs=2000)
+    for epoch, state in enumerate(train(shac, jax.random.key(seed)), start=1):
         jax.block_until_ready(state)
         if epoch % 20 == 0:
             evaluate = functools.partial(parts.evaluate, state.policy, judged, jax.random.key(7))
