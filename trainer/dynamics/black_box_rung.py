@@ -56,7 +56,7 @@ class BlackBoxRung:
     def nothing(self, task: Task) -> BlackBox:
         """Return the simulator."""
         network = jax.tree.map(jnp.zeros_like, _draw(task, jax.random.key(0)))
-        return BlackBox(network, jnp.zeros(len(task.state_names) // 2), jnp.zeros((), bool))
+        return BlackBox(network, jnp.zeros(_joints(task)), jnp.zeros((), bool))
 
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
@@ -71,8 +71,22 @@ class BlackBoxRung:
         return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], final), errors, {})
 
 
+def suits(task: Task) -> bool:
+    """Return whether velocities are the rates of positions one by one, as quaternions' are not."""
+    return task.positions == task.joints
+
+
+def _joints(task: Task) -> int:
+    if not suits(task):
+        raise ValueError(
+            f"black-box needs a velocity for each position, and no quaternions; task {task.name!r} has "
+            f"{task.positions} positions and {task.joints} velocities: choose another dynamics model"
+        )
+    return task.joints
+
+
 def _network(task: Task) -> MLP:
-    return MLP(HIDDEN, len(task.state_names) // 2)
+    return MLP(HIDDEN, _joints(task))
 
 
 def _draw(task: Task, key: jax.Array) -> Any:
@@ -80,7 +94,7 @@ def _draw(task: Task, key: jax.Array) -> Any:
 
 
 def _learned(task: Task) -> Model:
-    joints, dt = len(task.state_names) // 2, task.control_dt
+    joints, dt = _joints(task), task.control_dt
 
     def step(theta: BlackBox, x: jax.Array, u: jax.Array) -> jax.Array:
         z = jnp.concatenate([task.features(x), u])
@@ -93,8 +107,7 @@ def _learned(task: Task) -> Model:
 
 def _fitted(task: Task, motions: list[Motion], start: Any) -> BlackBox:
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
-    joints = len(task.state_names) // 2
-    rates = jnp.diff(windows.x[..., joints:], axis=1) / task.control_dt
+    rates = jnp.diff(windows.x[..., _joints(task) :], axis=1) / task.control_dt
     scale = jnp.sqrt(jnp.mean(rates**2, axis=(0, 1))) + 1e-6
     network = _descend(task)(start, scale, windows, jnp.asarray(typical_change(windows)))
     return BlackBox(network, scale, jnp.ones((), bool))

@@ -49,12 +49,10 @@ class Group:
 
 
 def joint_names(task: Task) -> list[str]:
-    """Return the joints' names, without units: those of the first half of the states."""
-    return [name.split(" [")[0] for name in task.state_names[: len(task.state_names) // 2]]
-
-
-def _joints(task: Task) -> int:
-    return len(task.state_names) // 2
+    """Return the joints' names, without units: those of their positions, or of their velocities if more."""
+    paired = task.positions == task.joints
+    names = task.state_names[: task.joints] if paired else task.state_names[task.positions :]
+    return [name.split(" [")[0] for name in names]
 
 
 def _friction(physics: Physics, p: jax.Array, unit: jax.Array) -> Physics:
@@ -74,12 +72,11 @@ def _friction(physics: Physics, p: jax.Array, unit: jax.Array) -> Physics:
 def _friction_centre(task: Task) -> np.ndarray:
     """Return b and d at 0.1 units, s at half of d, v_s in the middle of its bounds."""
     tenth, quarter = np.log(np.expm1(0.1)), np.log(0.25 / 0.75)
-    return np.repeat([tenth, tenth, quarter, 0.0], _joints(task))
+    return np.repeat([tenth, tenth, quarter, 0.0], task.joints)
 
 
 def _friction_starts(task: Task) -> list[np.ndarray]:
-    joints = _joints(task)
-    return [np.repeat([0.0, 0.0, 0.0, logit], joints) for logit in (-1.5, 1.5)]
+    return [np.repeat([0.0, 0.0, 0.0, logit], task.joints) for logit in (-1.5, 1.5)]
 
 
 def _friction_names(task: Task) -> list[str]:

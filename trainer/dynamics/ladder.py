@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from trainer.dynamics.black_box_rung import BlackBoxRung
+from trainer.dynamics.black_box_rung import BlackBoxRung, suits
 from trainer.dynamics.ensemble_rung import EnsembleRung
 from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS
 from trainer.dynamics.physics_rung import PhysicsRung
@@ -75,8 +75,9 @@ def fit_best(task: Task, motions: list[Motion], key: jax.Array, progress: Callab
     """Fit every rung and return the one that predicts held-out motion best, 0.5 s ahead."""
     chosen: Choice | None = None
     errors: dict[str, float] = {}
-    for tried, candidate in enumerate(LADDER.values()):
-        told = lambda share, tried=tried: progress((tried + share) / len(LADDER))  # noqa: E731
+    suitable = [rung for rung in LADDER.values() if rung.name != BlackBoxRung.name or suits(task)]
+    for tried, candidate in enumerate(suitable):
+        told = lambda share, tried=tried: progress((tried + share) / len(suitable))  # noqa: E731
         fit = candidate.fit(task, motions, jax.random.fold_in(key, tried), told)
         errors[candidate.name] = held_out_error(fit)
         if chosen is None or errors[candidate.name] < BETTER * held_out_error(chosen.fit):

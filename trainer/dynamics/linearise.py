@@ -50,10 +50,14 @@ def linearise(pushed: Model, joints: int) -> Callable[[Any, Windows], Linearised
     return jax.jit(lambda base, windows: along(base, windows.x[:, :-1], windows.u, windows.x[:, 1:]))
 
 
-def missing_force(linear: Linearised) -> jax.Array:
-    """Return the root mean square force [d] that would explain each step's error in the velocities."""
+def missing_force(linear: Linearised, positions: int) -> jax.Array:
+    """Return the root mean square force [d] that would explain each step's error in the velocities.
+
+    The velocities follow `positions` other numbers in the state.
+    """
     joints = linear.G.shape[-1]
-    G = linear.G[..., joints : 2 * joints, :].reshape(-1, joints, joints)
-    c = linear.c[..., joints : 2 * joints].reshape(-1, joints)
+    velocities = slice(positions, positions + joints)
+    G = linear.G[..., velocities, :].reshape(-1, joints, joints)
+    c = linear.c[..., velocities].reshape(-1, joints)
     tau = jnp.linalg.solve(G, c[..., None])[..., 0]
     return jnp.sqrt(jnp.mean(tau**2, axis=0)) + 1e-6

@@ -88,7 +88,7 @@ class PhysicsRung:
 
     def nothing(self, task: Task) -> Physics:
         """Return the simulator as it is."""
-        return nominal(len(task.state_names) // 2, len(task.action_names), _links(task))
+        return nominal(task.joints, len(task.action_names), _links(task))
 
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
@@ -201,9 +201,9 @@ def _blocks(motions: list[Motion]) -> int:
 def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
     """Return unit[2, d], the force the simulator misses and the velocity, and the scale of errors [n]."""
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
-    joints, simulator = len(task.state_names) // 2, PhysicsRung("simulator", ())
-    force_size = missing_force(linearised(simulator, task)(simulator.nothing(task), windows))
-    speed = np.sqrt(np.mean(windows.x[..., joints:] ** 2, axis=(0, 1))) + 1e-6
+    simulator, positions = PhysicsRung("simulator", ()), task.positions
+    force_size = missing_force(linearised(simulator, task)(simulator.nothing(task), windows), positions)
+    speed = np.sqrt(np.mean(windows.x[..., positions:] ** 2, axis=(0, 1))) + 1e-6
     return np.stack([np.asarray(force_size), speed]), typical_change(windows)
 
 
@@ -228,7 +228,7 @@ def _constrain(rung: PhysicsRung, task: Task) -> Callable[[jax.Array, jax.Array]
 def linearised(rung: PhysicsRung, task: Task) -> Callable[[Physics, Windows], Linearised]:
     """Return the linearisation of the rung's model along windows."""
     pushed = rung.with_force(task, push, lambda theta: theta.base)
-    return linearise(pushed, len(task.state_names) // 2)
+    return linearise(pushed, task.joints)
 
 
 @functools.lru_cache(maxsize=8)

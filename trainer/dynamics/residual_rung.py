@@ -60,18 +60,23 @@ def _force(network: Any, scale: jax.Array, q: jax.Array, qd: jax.Array, u: jax.A
     return scale * jnp.tanh(forward(_network(qd.shape[-1]), network, _inputs(q, qd, u)))
 
 
-@functools.partial(jax.jit, static_argnames="joints")
+@functools.partial(jax.jit, static_argnames="positions")
 def _descend(
-    network: Any, force_scale: jax.Array, linear: Linearised, windows: Windows, scale: jax.Array, joints: int
+    network: Any,
+    force_scale: jax.Array,
+    linear: Linearised,
+    windows: Windows,
+    scale: jax.Array,
+    positions: int,
 ) -> Any:
     """Return the network after Adam on the weighted mean square of e / scale[n]."""
     x, u = jnp.asarray(windows.x[:, :-1]), jnp.asarray(windows.u)
-    memory = x.shape[-1] - 2 * joints
-    per_state = jnp.concatenate([scale, jnp.ones(memory)])
+    q, qd = x[..., :positions], x[..., positions : len(scale)]
+    per_state = jnp.concatenate([scale, jnp.ones(x.shape[-1] - len(scale))])
     steps = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), (linear.A, linear.G, linear.c))
 
     def loss(network: Any) -> jax.Array:
-        tau = _force(network, force_scale, x[..., :joints], x[..., joints : 2 * joints], u)
+        tau = _force(network, force_scale, q, qd, u)
 
         def advance(e: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
             A, G, c, pushed = step
@@ -115,9 +120,8 @@ class ResidualRung:
 
     def nothing(self, task: Task) -> Residual:
         """Return the base's nothing and a silent network."""
-        joints = len(task.state_names) // 2
         network = jax.tree.map(jnp.zeros_like, _draw(task, jax.random.key(0)))
-        return Residual(self.base.nothing(task), network, jnp.zeros(joints))
+        return Residual(self.base.nothing(task), network, jnp.zeros(task.joints))
 
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
@@ -134,14 +138,14 @@ class ResidualRung:
         return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], theta), errors, base.estimates)
 
     def _explain(self, task: Task, motions: list[Motion], physics: Physics, network: Any) -> Residual:
-        joints = len(task.state_names) // 2
         windows = cut(remembering(motions, self.memory), WINDOW_STEPS, WINDOWS)
-        scale = jnp.asarray(typical_change(windows)[: 2 * joints])
+        scale = jnp.asarray(typical_change(windows)[: len(task.state_names)])
         linear = linearised(self.base, task)(physics, windows)
-        force_scale = FORCE_BOUND * missing_force(linear)
-        return Residual(physics, _descend(network, force_scale, linear, windows, scale, joints), force_scale)
+        force_scale = FORCE_BOUND * missing_force(linear, task.positions)
+        network = _descend(network, force_scale, linear, windows, scale, task.positions)
+        return Residual(physics, network, force_scale)
 
 
 def _draw(task: Task, key: jax.Array) -> Any:
-    joints = len(task.state_names) // 2
-    return _network(joints).init(key, jnp.zeros(4 * joints + len(task.action_names)))
+    seen = 2 * task.positions + 2 * task.joints + len(task.action_names)
+    return _network(task.joints).init(key, jnp.zeros(seen))

@@ -108,6 +108,11 @@ class BraxModel:
         """Names of the moving bodies, in the order of their masses."""
         return tuple(self.system.link_names)
 
+    @property
+    def joints(self) -> int:
+        """Number of joint velocities."""
+        return self.system.qd_size()
+
     def _motor_force(self, system: System, u: jax.Array) -> jax.Array:
         motor = system.actuator
         joints = self._motor_joints

@@ -54,6 +54,11 @@ class PipelineModel:
         return tuple(self.env.sys.link_names)
 
     @property
+    def joints(self) -> int:
+        """Number of joint velocities."""
+        return self.env.sys.qd_size()
+
+    @property
     def _changed(self) -> bool:
         return self.force is not no_force or self.arrange is not as_it_is
 

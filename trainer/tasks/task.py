@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import jax
 
-from trainer.models.brax_model import Arrange, Force, as_it_is
+from trainer.models.brax_model import Arrange, Force, as_it_is, no_force
 from trainer.policy.features import FeatureSpec
 
 
@@ -16,6 +16,11 @@ class Simulator(Protocol):
     @property
     def links(self) -> tuple[str, ...]:
         """Names of the moving bodies, in the order of their masses."""
+        ...
+
+    @property
+    def joints(self) -> int:
+        """Number d of joint velocities, and of forces on the joints."""
         ...
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array, /) -> jax.Array:
@@ -64,3 +69,13 @@ class Task:
     success: Callable[[jax.Array], jax.Array]
     model: MakeSimulator
     failure: float = 0.0
+
+    @property
+    def joints(self) -> int:
+        """Number d of joint velocities, the last of the n states."""
+        return self.model(no_force, 1).joints
+
+    @property
+    def positions(self) -> int:
+        """Number of joint positions, the first of the n states; more than d where there are quaternions."""
+        return len(self.state_names) - self.joints
