@@ -138,11 +138,15 @@ def _decide(
     fallback: Fallback,
     excitation: np.ndarray | float,
 ) -> Decision:
-    """Take the answer, excited, if it is usable; otherwise what the fallback law says."""
+    """Take the answer, excited, if it is usable; otherwise what the fallback law says.
+
+    A law cannot say anything about a reading that is not finite; the plant is then let go.
+    """
     requested, reason = usable(answer, observation.sequence, len(u_last))
     version = "" if isinstance(answer, str) else answer.policy_version
     if requested is None:
-        return Decision(fallback(reading.x, u_last), None, reason, version)
+        u = fallback(reading.x, u_last)
+        return Decision(u if np.all(np.isfinite(u)) else np.zeros_like(u_last), None, reason, version)
     applied = np.clip(requested + excitation, -1.0, 1.0).astype(np.float32)
     return Decision(applied, requested, None, version)
 

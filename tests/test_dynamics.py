@@ -14,7 +14,7 @@ from trainer.dynamics.ladder import LADDER, held_out_error, rung
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.dynamics.residual_rung import ResidualRung
 from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, split
-from trainer.dynamics.windows import Motion, cut, remembering, typical_change
+from trainer.dynamics.windows import Motion, cut, finite, remembering, typical_change
 from trainer.learning.trajectory import rollout
 from trainer.models.friction import Friction, friction_force
 from trainer.tasks import load_task
@@ -139,6 +139,17 @@ def test_a_state_remembers_the_action_before_it_even_where_a_motion_was_cut() ->
     np.testing.assert_array_equal(whole.x[:, 2], [0, 1, 2, 3, 4, 5])
     np.testing.assert_array_equal(part.x[:, 2], [2, 3, 4, 5])
     assert remembering([motion], 0) == [motion]
+
+
+def test_a_motion_is_cut_where_a_number_is_not_finite() -> None:
+    x, u = np.arange(22.0).reshape(11, 2), np.arange(10.0)[:, None]
+    x[4, 1] = np.nan
+    before, after = finite([Motion(x, u)])
+    np.testing.assert_array_equal(before.x, x[:4])
+    np.testing.assert_array_equal(after.x, x[5:])
+    np.testing.assert_array_equal(after.u, u[5:])
+    np.testing.assert_array_equal(after.before, u[4])
+    assert finite([Motion(np.full((3, 2), np.nan), np.zeros((2, 1)))]) == []
 
 
 @pytest.mark.parametrize("chosen", [BlackBoxRung(), rung("residual")], ids=lambda chosen: chosen.name)

@@ -182,6 +182,20 @@ def test_every_fallback_stays_within_the_limits(name: str) -> None:
         assert np.all(np.abs(u) <= 1.0)
 
 
+@pytest.mark.parametrize("name", FALLBACKS)
+def test_a_reading_that_is_not_finite_never_reaches_the_plant(name: str) -> None:
+    class Blind(Cart):
+        def exchange(self, command: np.ndarray) -> Reading:
+            super().exchange(command)
+            return Reading(np.full(2, np.nan, np.float32), False)
+
+    plant = Blind()
+    refused = lambda o: good(o) if np.all(np.isfinite(o.x)) else "v is nan"  # noqa: E731
+    _, recorded, _ = drive(refused, plant=plant, fallback=name)
+    assert np.all(np.isfinite(plant.commands))
+    assert [row.fallback_reason for row in recorded] == [""] + 9 * ["v is nan"]
+
+
 def test_the_damping_fallback_pushes_against_the_velocity() -> None:
     u = FALLBACKS["damping"](np.array([0.0, 0.0, 2.0, -1.0], np.float32), np.zeros(1, np.float32))
     assert u[0] == pytest.approx(-0.2)

@@ -29,6 +29,17 @@ class Windows(NamedTuple):
     weight: np.ndarray
 
 
+def finite(motions: list[Motion]) -> list[Motion]:
+    """Return the stretches between steps with a number that is not finite: a sensor that dropped out, say."""
+    stretches = []
+    for motion in motions:
+        states = np.all(np.isfinite(motion.x), axis=1)
+        usable = states[:-1] & states[1:] & np.all(np.isfinite(motion.u), axis=1)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], usable, [False]]).astype(int)))
+        stretches += [motion.part(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
+    return stretches
+
+
 def cut(motions: list[Motion], length: int, count: int) -> Windows:
     """Cut `count` windows of `length` steps, evenly spread over `motions`; pad if there are fewer.
 

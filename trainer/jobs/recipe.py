@@ -16,7 +16,7 @@ from trainer.checkpoint.reader import read_item, read_policy
 from trainer.dynamics.ladder import AUTO, fit_best, rung
 from trainer.dynamics.report import figures
 from trainer.dynamics.rung import Fit, Rung
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Motion, finite
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
@@ -92,7 +92,10 @@ def _fit(
     phase = f"fitting {'every' if name == AUTO else rung(name).name} dynamics"
     metrics["real_seconds"] = real_seconds(episodes)
     report(Progress(phase, 0.0, metrics))
-    motions = [Motion(episode.x, episode.u) for episode in episodes]
+    motions = finite([Motion(episode.x, episode.u) for episode in episodes])
+    if left_out := sum(e.u.shape[0] for e in episodes) - sum(motion.u.shape[0] for motion in motions):
+        metrics["left_out_real_steps"] = left_out
+        log.warning("%d recorded steps are left out: a number in them is not finite", left_out)
     told = lambda share: report(Progress(phase, 0.2 * share, metrics))  # noqa: E731
     if name == AUTO:
         choice = fit_best(task, motions, key, told)
