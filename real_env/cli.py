@@ -7,7 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ from real_env.clock import VirtualClock, WallClock
 from real_env.episode import LoopSettings, Stopped
 from real_env.excitation import Excitation
 from real_env.fallback import FALLBACKS
+from real_env.faults import Faults, FaultyPlant
 from real_env.interrupt import run_interruptibly
 from real_env.plants import PLANTS, make_plant
 from real_env.policy_link import PolicyLink, Refused
@@ -66,6 +67,8 @@ class Run:
     """What acts when no usable answer came."""
     max_misses: int = 25
     """Consecutive misses [control steps] after which the run stops."""
+    faults: Faults = field(default_factory=Faults)
+    """Let the plant go wrong on purpose, to see what policy and loop make of it."""
     spool: Path = Path("hds-state/real_env/spool.sqlite")
     """Where transitions wait until the trainer has stored them."""
     events: bool = False
@@ -85,6 +88,7 @@ def _check(command: Run) -> list[phases.Phase]:
         if value is not None and not low < value <= high:
             most = f" and at most {high:g}" if math.isfinite(high) else ""
             raise ValueError(f"{name} must be above {low:g}{most}; got {value:g}")
+    command.faults.check()
     wanted = []
     if not 0.0 <= command.excitation <= 1.0:
         raise ValueError(f"--excitation must be in [0, 1]; got {command.excitation:g}")
@@ -145,6 +149,8 @@ def _run(command: Run, stop: threading.Event) -> int:
         spool = Spool(command.spool)
         events.say(f"preparing plant {command.plant} …")
         plant = make_plant(command.plant, command.seed)
+        if command.faults.any():
+            plant = FaultyPlant(plant, command.faults, command.seed)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         events.say(f"hds-real-env: {error}")
         return 2
