@@ -105,7 +105,7 @@ def cold_loop(task: Task) -> None:
     def trained(parts: Learner, fit: Any) -> Any:
         fraction = 0.0 if fit is None else 1.0
         return train_policy(
-            parts, fit, fraction, HDSConfig(epochs=4), jax.random.key(0), None, lambda progress: None, {}
+            parts, fit, fraction, HDSConfig(epochs=4), jax.random.key(0), None, lambda progress: None, {}, 1
         )
 
     def motion() -> Motion:

@@ -20,7 +20,7 @@ from trainer.dynamics.windows import Motion, finite
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
-from trainer.learning.pods import PODSState
+from trainer.learning.pods import PODSInfo, PODSState
 from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode
 from trainer.store.schema import open_database
 from trainer.tasks import load_task
@@ -33,6 +33,8 @@ Report = Callable[[Progress], None]
 EVALUATION_EPISODES = 256
 FIRST_EPOCHS = 100
 """In simulation alone, where success is reached after about 25; real data are worth the longer training."""
+ENOUGH, ROUNDS = 0.95, 3
+"""A training whose best policy succeeds less often in its model goes on from there, so many times at most."""
 LEARNED_FRACTION = 1.0
 """By the studies in the README: on the plant, shares of 0.9 and 1 cost least, and can't be told apart."""
 
@@ -64,7 +66,9 @@ def run(request: JobRequest, report: Report) -> Published:
     fraction = _fraction(request, fit)
     started = time.monotonic()
     config = HDSConfig(epochs=request.epochs or (HDSConfig.epochs if request.refit else FIRST_EPOCHS))
-    best = train_policy(parts, fit, fraction, config, key_train, _warm_start(parts, request), report, metrics)
+    rounds = 1 if request.epochs else ROUNDS
+    warm = _warm_start(parts, request)
+    best = train_policy(parts, fit, fraction, config, key_train, warm, report, metrics, rounds)
     metrics["train_seconds"] = time.monotonic() - started
     metrics["simulation_success"], metrics["simulation_cost"] = _in_simulation(parts, best)
     report(Progress("publishing", 1.0, metrics))
@@ -155,8 +159,12 @@ def train_policy(
     warm: PODSState | None,
     report: Report,
     metrics: dict[str, float],
+    rounds: int = ROUNDS,
 ) -> Best:
-    """Train in the mixture of simulator and `fit`; judge in the fit alone, where there is one."""
+    """Train in the mixture of simulator and `fit`; judge in the fit alone, where there is one.
+
+    Hard plants take longer: at most `rounds` trainings follow each other until success is ENOUGH.
+    """
     nothing = parts.rung.nothing(parts.task)
     members = stacked(nothing) if fit is None else fit.members
     theta = mixture(nothing, members, fraction, parts.pods.config.batch)
@@ -166,17 +174,31 @@ def train_policy(
     )
     report(Progress(f"{phase} (compiling)", offset, metrics))
     best = None
-    for epoch, info, best in train(parts.algorithm, parts.evaluate, theta, judged_in, config, key, warm):
-        metrics["training_cost_per_step"] = float(info.cost)
-        metrics["gradient_norm_p99"] = float(info.gradient_p99)
-        if left_out := int(info.fault.steps):
-            metrics["left_out_steps"] = metrics.get("left_out_steps", 0.0) + left_out
-            log.warning("epoch %d: %s", epoch, info.fault)
-        if best is not None:
-            metrics["model_success"], metrics["model_cost"] = best.success, best.cost
-        report(Progress(phase, offset + (1.0 - offset) * epoch / config.epochs, metrics))
-    assert best is not None, "the last epoch is always judged"
+    for number in range(1, rounds + 1):
+        key_round = key if number == 1 else jax.random.fold_in(key, number)
+        for epoch, info, best in train(
+            parts.algorithm, parts.evaluate, theta, judged_in, config, key_round, warm
+        ):
+            _tell(epoch, info, best, metrics)
+            report(Progress(phase, offset + (1.0 - offset) * epoch / config.epochs, metrics))
+        assert best is not None, "the last epoch is always judged"
+        metrics["training_rounds"] = number
+        if best.success >= ENOUGH:
+            break
+        warm, phase = best.state, f"training on, success is {best.success:.2f}"
+    assert best is not None, "there is a round"
     return best
+
+
+def _tell(epoch: int, info: PODSInfo, best: Best | None, metrics: dict[str, float]) -> None:
+    """Put the story of an epoch into the metrics."""
+    metrics["training_cost_per_step"] = float(info.cost)
+    metrics["gradient_norm_p99"] = float(info.gradient_p99)
+    if left_out := int(info.fault.steps):
+        metrics["left_out_steps"] = metrics.get("left_out_steps", 0.0) + left_out
+        log.warning("epoch %d: %s", epoch, info.fault)
+    if best is not None:
+        metrics["model_success"], metrics["model_cost"] = best.success, best.cost
 
 
 def _in_simulation(parts: Learner, best: Best) -> tuple[float, float]:

@@ -1,0 +1,24 @@
+import jax
+import numpy as np
+
+from trainer.dynamics.ladder import rung
+from trainer.jobs.learner import learner
+from trainer.jobs.recipe import train_policy
+from trainer.jobs.request import Progress
+from trainer.learning.hds import HDSConfig
+from trainer.tasks import load_task
+
+
+def test_a_training_that_has_not_succeeded_goes_on_from_its_best_policy() -> None:
+    parts, told, metrics = learner(load_task("cartpole_swingup"), rung("")), [], {}
+
+    def report(progress: Progress) -> None:
+        told.append(progress.phase)
+
+    key, config = jax.random.key(0), HDSConfig(epochs=2)
+    one = train_policy(parts, None, 0.0, config, key, None, lambda progress: None, {}, rounds=1)
+    two = train_policy(parts, None, 0.0, config, key, None, report, metrics, rounds=2)
+    assert one.success < 0.95, "two epochs are not enough"
+    assert not np.array_equal(*(jax.tree.leaves(best.state.policy)[1] for best in (one, two)))
+    assert metrics["training_rounds"] == 2
+    assert [phase for phase in told if phase.startswith("training on, success is 0.")]
