@@ -48,6 +48,17 @@ class PolicyCache:
         for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
             shutil.rmtree(path)
 
+    def left_behind(self) -> str:
+        """Return the version that an operator rolled back from, which is not served again; mostly empty."""
+        path = self.root / "rolled-back"
+        return path.read_text().strip() if path.exists() else ""
+
+    def leave_behind(self, version: str) -> None:
+        """Remember that `version` was rolled back from; empty forgets it."""
+        staging = self.root / ".rolled-back"
+        staging.write_text(version)
+        staging.replace(self.root / "rolled-back")
+
     def discard(self, version: str) -> None:
         """Drop a damaged copy, so that it is fetched again."""
         shutil.rmtree(self.directory(version), ignore_errors=True)

@@ -1,13 +1,17 @@
 """`hds-controller`: serve the actions of the current policy."""
 
-import asyncio
+import json
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
+from pythonjsonlogger.json import JsonFormatter
+
+ADDRESS = "127.0.0.1:50052"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,20 @@ class Serve:
     """The label whose policy is served."""
     state_dir: Path = Path("hds-state/controller")
     """Where downloaded policies are kept, among them the last good one."""
+    batch_delay: float = 0.0
+    """An observation may wait this long for those of other streams [s]; 0: for one turn of the event loop."""
+    max_batch: int = 64
+    """Observations computed together at most, 1 to 64; 1 computes each for itself."""
+    max_streams: int = 256
+    """Control streams that may be open at a time."""
+    metrics_port: int | None = None
+    """Answer Prometheus at http://HOST:PORT/metrics; 0 takes a free port, which is printed."""
+    reflection: bool = True
+    """Tell clients such as grpcurl which services there are."""
+    grace: float = 0.5
+    """After SIGTERM, go on answering open streams for this long [s]."""
+    log_format: Literal["text", "json"] = "text"
+    """How the log on standard error is written."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +54,156 @@ class Describe:
     Example: hds-controller describe --controller 127.0.0.1:50052
     """
 
-    controller: str = "127.0.0.1:50052"
+    controller: str = ADDRESS
     """host:port of hds-controller."""
     timeout: float = 5.0
     """Give up after this long [s]."""
 
 
-def _describe(command: Describe) -> int:
+@dataclass(frozen=True)
+class RollBack:
+    """Serve the policy before the current one, at once.
+
+    The one that is left is not served again until the label moves to another.
+    Example: hds-controller roll-back
+    """
+
+    expected: str = ""
+    """Only if this version is current (the first digits do)."""
+    controller: str = ADDRESS
+    """host:port of hds-controller."""
+    timeout: float = 5.0
+    """Give up after this long [s]."""
+
+
+@dataclass(frozen=True)
+class SetShadow:
+    """Let a candidate compute on live observations; its actions are logged and never applied.
+
+    Example: hds-controller shadow 3f2a…; 'hds-controller describe' shows how far it differs
+    """
+
+    version: Annotated[str, tyro.conf.Positional] = ""
+    """The whole version, or none, which ends the shadow."""
+    controller: str = ADDRESS
+    """host:port of hds-controller."""
+    timeout: float = 60.0
+    """Give up after this long [s]."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure a running controller beside a bare echo service of the same message sizes.
+
+    Round trips p50, p99, p999, worst and jitter (their standard deviation) in milliseconds, rate in actions
+    per second; each the median over the rounds, and the ratio controller to echo.
+    Example: hds-controller bench --streams 1 8 64
+    """
+
+    controller: str = ADDRESS
+    """host:port of hds-controller."""
+    streams: tuple[int, ...] = (1, 8, 64)
+    """Streams that ask at a time, one measurement each."""
+    pairs: int = 10
+    """Rounds of (controller, echo); the ratios are medians over them."""
+    seconds: float = 2.0
+    """Length of each round [s]."""
+    json: bool = False
+    """One JSON object per measurement instead of a table."""
+
+
+def _ask(command: Describe | RollBack | SetShadow) -> int:
     import grpc
 
     from protos.hds import v1
 
     try:
         with grpc.insecure_channel(command.controller) as channel:
-            stub = v1.PolicyServiceStub(channel)
-            answer = stub.Describe(v1.DescribeRequest(), timeout=command.timeout, wait_for_ready=True)
-    except grpc.RpcError:
-        print(f"hds-controller: nothing answers at {command.controller}; is it started?", file=sys.stderr)
+            admin, wait = (
+                v1.PolicyAdminServiceStub(channel),
+                {"timeout": command.timeout, "wait_for_ready": True},
+            )
+            if isinstance(command, Describe):
+                print(v1.PolicyServiceStub(channel).Describe(v1.DescribeRequest(), **wait), end="")
+            elif isinstance(command, SetShadow):
+                admin.SetShadow(v1.SetShadowRequest(version=command.version), **wait)
+            else:
+                answer = admin.RollBack(v1.RollBackRequest(expected_version=command.expected), **wait)
+                print(f"{answer.left_version[:12]} -> {answer.version[:12]}")
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Call) and error.code() not in {
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+        }:
+            what = error.details()
+        else:
+            what = f"nothing answers at {command.controller}; is it started?"
+        print(f"hds-controller: {what}", file=sys.stderr)
         return 1
-    print(answer, end="")
     return 0
 
 
-def _serve(command: Serve) -> int:
-    from controller.server import serve
+def _bench(command: Bench) -> int:
+    from controller.bench import compare
+    from controller.loop import run
 
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True
-    )
+    async def measure() -> None:
+        async for found in compare(command.controller, command.streams, command.pairs, command.seconds):
+            if command.json:
+                print(json.dumps(found), flush=True)
+                continue
+            print(f"{found['load']}, streams: {found['streams']}")
+            for name in ("controller", "echo", "ratio"):
+                print(f"  {name:10} " + ", ".join(f"{key} {value:.3f}" for key, value in found[name].items()))
+            sys.stdout.flush()
+
+    try:
+        run(measure())
+    except (RuntimeError, OSError) as error:
+        print(f"hds-controller: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        import grpc
+
+        if not isinstance(error, grpc.aio.AioRpcError):
+            raise
+        print(f"hds-controller: {error.code().name.lower()}: {error.details()}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check(command: Serve) -> None:
+    bounds = {
+        "--batch-delay [s]": (command.batch_delay, 0.0, 1.0),
+        "--max-batch": (command.max_batch, 1, 64),
+        "--max-streams": (command.max_streams, 1, 100_000),
+        "--grace [s]": (command.grace, 0.0, 3600.0),
+    }
+    for name, (value, low, high) in bounds.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be in [{low:g}, {high:g}]; got {value:g}")
+
+
+def _log(log_format: str) -> None:
+    """Write the log to standard error."""
+    handler = logging.StreamHandler()
+    words = "%(asctime)s %(name)s %(levelname)s %(message)s"
+    handler.setFormatter(JsonFormatter(words) if log_format == "json" else logging.Formatter(words))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("absl", "jax"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _serve(command: Serve) -> int:
+    from controller.loop import run
+    from controller.server import Settings, serve
+
     try:
-        asyncio.run(serve(command.host, command.port, command.trainer, command.label, command.state_dir))
-    except OSError as error:
+        _check(command)
+        _log(command.log_format)
+        given = {f.name: getattr(command, f.name) for f in fields(command) if f.name != "log_format"}
+        run(serve(Settings(**given)))
+    except (OSError, ValueError) as error:
         print(f"hds-controller: {error}", file=sys.stderr)
         return 2
     return 0
@@ -77,11 +212,14 @@ def _serve(command: Serve) -> int:
 def main() -> None:
     """Entry point of `hds-controller`."""
     command = tyro.extras.subcommand_cli_from_dict(
-        {"serve": Serve, "describe": Describe},
+        {"serve": Serve, "describe": Describe, "roll-back": RollBack, "shadow": SetShadow, "bench": Bench},
         prog="hds-controller",
         description="Serve the actions of the current policy, in real time.",
     )
-    status = _serve(command) if isinstance(command, Serve) else _describe(command)
+    if isinstance(command, Serve):
+        status = _serve(command)
+    else:
+        status = _bench(command) if isinstance(command, Bench) else _ask(command)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # a compilation under way in a thread must not delay the end

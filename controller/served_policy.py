@@ -6,6 +6,7 @@ Notation
 """
 
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class ServedPolicy:
         self.action_size = len(self.metadata.action_names)
         self._parameters = jax.device_put(published.parameters)
         self._apply = _compiled(self.metadata.policy)
-        self._warm_up()
+        self.seconds = self._warm_up()
+        """What one action takes [s], measured once warm."""
 
     def act(self, x: np.ndarray) -> np.ndarray:
         """Return u[B, m] for x[B, input_size], float32."""
@@ -89,7 +91,8 @@ class ServedPolicy:
                 )
         return None
 
-    def _warm_up(self) -> None:
+    def _warm_up(self) -> float:
+        """Try each batch size, so that it is compiled; return the seconds of the smallest."""
         random = np.random.default_rng(0)
         for bucket in BUCKETS:
             u = self.act(random.normal(scale=3.0, size=(bucket, self.input_size)))
@@ -97,3 +100,11 @@ class ServedPolicy:
                 raise UnusablePolicy(f"policy {self.version[:12]} gives actions of shape {u.shape[1:]}")
             if not np.all(np.isfinite(u)) or np.any(np.abs(u) > 1.0):
                 raise UnusablePolicy(f"policy {self.version[:12]} gives actions that are not in [-1, 1]")
+        one = np.zeros((1, self.input_size), np.float32)
+        return min(_seconds(lambda: self.act(one)) for _ in range(5))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began

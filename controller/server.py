@@ -3,46 +3,146 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import Awaitable
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
 
+from controller.admin import PolicyAdminService
+from controller.batcher import Batcher
 from controller.cache import PolicyCache
 from controller.follower import LabelFollower
+from controller.loader import PolicyLoader
+from controller.metrics import Metrics
+from controller.served_policy import BUCKETS
 from controller.service import PolicyService
 from controller.slot import PolicySlot
 from protos.hds import v1
 
-GRACE_S = 0.5
+SERVICES = ("hds.v1.PolicyService", "hds.v1.PolicyAdminService")
+LARGEST_MESSAGE = 1 << 20
 SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients keep idle streams alive
+    ("grpc.keepalive_time_ms", 10_000),  # a client that died without a word is noticed
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
 )
+TRAINER_OPTIONS = (("grpc.keepalive_time_ms", 10_000), ("grpc.max_reconnect_backoff_ms", 2_000))
+READY_S = 0.05
 
 
-async def serve(host: str, port: int, trainer: str, label: str, state_dir: Path) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """How the controller serves.
+
+    Attributes:
+        host, port: where to listen; port 0 takes a free one.
+        trainer: host:port of the trainer.
+        label: the label whose policy is served.
+        state_dir: where policies are kept.
+        batch_delay: how long an observation may wait for others [s].
+        max_batch: observations computed together at most.
+        max_streams: Control streams open at a time.
+        metrics_port: where Prometheus asks, on the same host; None answers nobody.
+        reflection: whether the services' schema is told.
+        grace: how long open streams are still answered after SIGTERM [s].
+    """
+
+    host: str
+    port: int
+    trainer: str
+    label: str
+    state_dir: Path
+    batch_delay: float = 0.0
+    max_batch: int = BUCKETS[-1]
+    max_streams: int = 256
+    metrics_port: int | None = None
+    reflection: bool = True
+    grace: float = 0.5
+
+
+class Controller:
+    """Everything in the controller's process. Made inside the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the state.
+
+        Raises:
+            OSError: the state directory cannot be written.
+        """
+        self._settings = settings
+        self.metrics, self.slot = Metrics(), PolicySlot()
+        loader = PolicyLoader(PolicyCache(settings.state_dir), self.slot)
+        channel = grpc.aio.insecure_channel(settings.trainer, options=TRAINER_OPTIONS)
+        label, metrics = settings.label, self.metrics
+        self.follower = LabelFollower(channel, settings.trainer, label, loader, self.slot, metrics)
+        self.batcher = Batcher(settings.batch_delay, settings.max_batch, metrics)
+        most = settings.max_streams
+        self.service = PolicyService(self.slot, loader, self.batcher, metrics, label, most)
+        self._admin = PolicyAdminService(self.follower, loader, self.service, settings.state_dir, metrics)
+        self._health = HealthServicer()
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the services."""
+        v1.add_PolicyServiceServicer_to_server(self.service, server)
+        v1.add_PolicyAdminServiceServicer_to_server(self._admin, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._settings.reflection:
+            names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+
+    async def tell_health(self) -> None:
+        """Say `SERVING` of everything once a policy is warm; the admin service needs none."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(SERVICES[1], status.SERVING)
+        for name in ("", SERVICES[0]):
+            await self._health.set(name, status.NOT_SERVING)
+        while self.slot.current is None:
+            await asyncio.sleep(READY_S)
+        for name in ("", SERVICES[0]):
+            await self._health.set(name, status.SERVING)
+
+    async def drain(self, server: grpc.aio.Server) -> None:
+        """Say `NOT_SERVING`, take no new stream, answer the open ones for the grace, end."""
+        await self._health.enter_graceful_shutdown()
+        await server.stop(self._settings.grace)
+
+
+async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; print the address once the port is bound.
 
     Raises:
         OSError: the port is taken, or the state directory cannot be written.
     """
-    slot = PolicySlot()
-    follower = LabelFollower(trainer, label, PolicyCache(state_dir), slot)
+    controller = Controller(settings)
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    v1.add_PolicyServiceServicer_to_server(PolicyService(slot, label), server)
+    controller.add_to(server)
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_insecure_port(f"{settings.host}:{settings.port}")
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {host}:{port}: the port is in use or not allowed") from error
+        where = f"{settings.host}:{settings.port}"
+        raise OSError(f"cannot listen on {where}: the port is in use or not allowed") from error
+    if settings.metrics_port is not None:
+        at = controller.metrics.serve(settings.host, settings.metrics_port)
+        print(f"hds-controller tells metrics at http://{settings.host}:{at}/metrics", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
-    print(f"hds-controller listens on {host}:{bound}", flush=True)
-    following = asyncio.create_task(follower.run())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((following, stopping), return_when=asyncio.FIRST_COMPLETED)
-    await server.stop(GRACE_S)
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    print(f"hds-controller listens on {settings.host}:{bound}", flush=True)
+    jobs: tuple[Awaitable, ...] = (
+        controller.follower.run(), controller.service.watch(), stop.wait(),
+    )  # fmt: skip
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    telling = asyncio.create_task(controller.tell_health())
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await controller.drain(server)
+    for task in (*tasks, telling):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,13 +1,25 @@
-"""PolicyService: decode, ask the current policy, encode."""
+"""PolicyService: decode, ask the policy, encode."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
 import grpc
 import numpy as np
 
+from controller.batcher import Batcher, Stale
+from controller.loader import PolicyLoader, Refused
+from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
+from controller.shadow import Shadow
 from controller.slot import PolicySlot
 from protos.hds import v1
+
+HELLO_S = 10.0
+IDLE_S = 600.0
+WATCH_S = 1.0
 
 
 class BadObservation(ValueError):
@@ -23,7 +35,7 @@ def decode(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
     x = np.asarray(observation.x, np.float32)
     if x.shape != (policy.state_size,):
         raise BadObservation(f"the observation has {x.size} numbers; the policy needs {policy.state_size}")
-    if not np.all(np.isfinite(x)):
+    if not np.isfinite(x).all():
         at = int(np.argmin(np.isfinite(x)))
         raise BadObservation(f"{policy.metadata.state_names[at]} is {x[at]}; every state must be finite")
     return x if policy.input_size == policy.state_size else np.concatenate([x, _last(observation, policy)])
@@ -43,36 +55,67 @@ def _error(code: v1.ErrorCode, message: str, sequence: int = 0) -> v1.ControlRes
     return v1.ControlResponse(error=v1.Error(code=code, message=message, sequence=sequence))
 
 
+@dataclass(eq=False)
+class Stream:
+    """One plant's stream. Nothing of it is shared with other streams."""
+
+    task: asyncio.Task
+    seen: float
+    client: str = ""
+    plant: v1.PlantSpec | None = None
+    pinned: ServedPolicy | None = None
+    fits: ServedPolicy | None = None
+    """The policy that was last found to fit the plant."""
+    idle: bool = False
+
+
 class PolicyService(v1.PolicyServiceServicer):
-    """Actions of the policy in `slot`; a lone call runs inline, which takes some tens of microseconds."""
+    """Actions of the policy in `slot`, or of the one that a stream is pinned to."""
 
-    def __init__(self, slot: PolicySlot, label: str) -> None:
+    def __init__(
+        self, slot: PolicySlot, loader: PolicyLoader, batcher: Batcher, metrics: Metrics, label: str,
+        max_streams: int,
+    ) -> None:  # fmt: skip
+        self.shadow: Shadow | None = None
         self._slot = slot
+        self._loader = loader
+        self._batcher = batcher
+        self._metrics = metrics
         self._label = label
+        self._max_streams = max_streams
+        self._streams: set[Stream] = set()
 
-    def _not_ready(self) -> str:
-        version, why = self._slot.refused
-        if version:
-            return f"no policy is served: {version[:12]} was refused ({why})"
-        return f"no policy is loaded yet; label {self._label!r} is awaited"
+    async def watch(self) -> None:
+        """End streams that say nothing, for ever: 10 s without a hello, 10 min without an observation."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = time.perf_counter()
+            for stream in self._streams:
+                if now - stream.seen > (HELLO_S if stream.plant is None else IDLE_S):
+                    stream.idle = True
+                    stream.task.cancel()
 
     async def Control(
         self, request_iterator: AsyncIterator[v1.ControlRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[v1.ControlResponse]:
         """Serve one plant until it ends the stream."""
-        del context
-        plant: v1.PlantSpec | None = None
-        async for request in request_iterator:
-            kind = request.WhichOneof("request")
-            if kind == "hello" and plant is None:
-                response = self._greet(request.hello)
-                plant = request.hello.plant if response.HasField("welcome") else None
-                yield response
-            elif kind == "observation" and plant is not None:
-                yield self._answer(request.observation, plant)
-            else:
-                what = "a second hello" if plant is not None else "an observation before a hello was welcomed"
-                yield _error(v1.ERROR_CODE_OUT_OF_ORDER, f"{what} came", request.observation.sequence)
+        if len(self._streams) >= self._max_streams:
+            message = (
+                f"{self._max_streams} streams are open, which is the most (--max-streams); try again later"
+            )
+            await context.abort(grpc.StatusCode.UNAVAILABLE, message)
+        task = asyncio.current_task()
+        assert task is not None
+        stream = Stream(task, time.perf_counter())
+        try:
+            with self._open(stream):
+                async for request in request_iterator:
+                    stream.seen = time.perf_counter()
+                    yield await self._respond(request, stream)
+        except asyncio.CancelledError:
+            if not stream.idle:
+                raise
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the stream was idle for too long")
 
     async def Act(self, request: v1.ActRequest, context: grpc.aio.ServicerContext) -> v1.ActResponse:
         """Answer a batch of independent observations with one version."""
@@ -86,6 +129,8 @@ class PolicyService(v1.PolicyServiceServicer):
         if not x:
             return v1.ActResponse()
         actions = policy.act(np.stack(x))
+        if not usable(actions):
+            await context.abort(grpc.StatusCode.INTERNAL, _not_usable(policy, actions))
         pairs = zip(request.observations, actions, strict=True)
         return v1.ActResponse(actions=[_action(observation, u, policy) for observation, u in pairs])
 
@@ -101,26 +146,106 @@ class PolicyService(v1.PolicyServiceServicer):
             label=self._label,
             refused_version=refused,
             refusal=why,
+            loaded_versions=self._slot.loaded(),
+            previous_version=self._slot.previous.version if self._slot.previous else "",
+            shadow=self.shadow.message() if self.shadow else None,
+            streams=len(self._streams),
         )
 
-    def _greet(self, hello: v1.Hello) -> v1.ControlResponse:
+    @contextlib.contextmanager
+    def _open(self, stream: Stream) -> Iterator[None]:
+        """Count `stream`, and let go of what it holds at its end."""
+        self._streams.add(stream)
+        self._metrics.streams.inc()
+        try:
+            with self._batcher.stream():
+                yield
+        finally:
+            self._streams.discard(stream)
+            self._metrics.streams.dec()
+            if stream.pinned is not None:
+                self._slot.unpin(stream.pinned.version)
+
+    async def _respond(self, request: v1.ControlRequest, stream: Stream) -> v1.ControlResponse:
+        kind = request.WhichOneof("request")
+        if kind == "observation" and stream.plant is not None:
+            return await self._answer(request.observation, stream, stream.plant)
+        if kind == "hello" and stream.plant is None:
+            return await self._greet(request.hello, stream)
+        what = "a second hello" if stream.plant is not None else "an observation before a hello was welcomed"
+        return _error(v1.ERROR_CODE_OUT_OF_ORDER, f"{what} came", request.observation.sequence)
+
+    async def _greet(self, hello: v1.Hello, stream: Stream) -> v1.ControlResponse:
         policy = self._slot.current
+        if hello.policy_version:
+            try:
+                policy = await self._loader.load(hello.policy_version)
+            except Refused as error:
+                return _error(v1.ERROR_CODE_NO_SUCH_VERSION, str(error))
         if policy is None:
             return _error(v1.ERROR_CODE_NOT_READY, self._not_ready())
         if why := policy.mismatch(hello.plant):
             return _error(v1.ERROR_CODE_SPEC_MISMATCH, why)
+        if hello.policy_version:
+            self._slot.pin(policy.version)
+            stream.pinned = policy
+        stream.plant, stream.client, stream.fits = hello.plant, hello.client, policy
         return v1.ControlResponse(welcome=v1.Welcome(policy=policy.description()))
 
-    def _answer(self, observation: v1.Observation, plant: v1.PlantSpec) -> v1.ControlResponse:
-        policy = self._slot.current
+    async def _answer(
+        self, observation: v1.Observation, stream: Stream, plant: v1.PlantSpec
+    ) -> v1.ControlResponse:
+        policy, received = stream.pinned or self._slot.current, stream.seen
         assert policy is not None, "a welcomed plant has a policy, and policies are never taken away"
-        if why := policy.mismatch(plant):
-            return _error(v1.ERROR_CODE_SPEC_MISMATCH, why, observation.sequence)
+        if policy is not stream.fits:
+            if why := policy.mismatch(plant):
+                return _error(v1.ERROR_CODE_SPEC_MISMATCH, why, observation.sequence)
+            stream.fits = policy
         try:
             x = decode(observation, policy)
         except BadObservation as error:
             return _error(v1.ERROR_CODE_BAD_OBSERVATION, str(error), observation.sequence)
-        return v1.ControlResponse(action=_action(observation, policy.act(x[None])[0], policy))
+        counted, decoded, deadline = (
+            self._metrics.of(policy.version),
+            time.perf_counter(),
+            observation.deadline_ns,
+        )
+        try:
+            u = await self._batcher.act(policy, x, received, deadline * 1e-9)
+        except Stale:
+            counted.stale.inc()
+            why = f"the deadline of {deadline * 1e-6:g} ms passed before the observation's turn"
+            return _error(v1.ERROR_CODE_STALE, why, observation.sequence)
+        if not usable(u):
+            return _error(v1.ERROR_CODE_BAD_ACTION, _not_usable(policy, u), observation.sequence)
+        if self.shadow is not None:
+            self.shadow.compare(stream.client, observation.sequence, x, u, policy.version)
+        response = v1.ControlResponse(action=_action(observation, u, policy))
+        now = time.perf_counter()
+        counted.actions.inc()
+        counted.decode.observe(decoded - received)
+        counted.compute.observe(now - decoded)
+        counted.total.observe(now - received)
+        if observation.fallbacks:
+            counted.fallbacks.inc(observation.fallbacks)
+        if deadline and now - received > deadline * 1e-9:
+            counted.late.inc()
+        return response
+
+    def _not_ready(self) -> str:
+        version, why = self._slot.refused
+        if version:
+            return f"no policy is served: {version[:12]} was refused ({why})"
+        return f"no policy is loaded yet; label {self._label!r} is awaited"
+
+
+def usable(u: np.ndarray) -> bool:
+    """Return whether all of u is in [-1, 1]; a number that is not finite is not."""
+    return bool((np.abs(u) <= 1.0).all())
+
+
+def _not_usable(policy: ServedPolicy, u: np.ndarray) -> str:
+    return f"policy {policy.version[:12]} answers {u.tolist()}, which is not in [-1, 1]"
 
 
 def _action(observation: v1.Observation, u: np.ndarray, policy: ServedPolicy) -> v1.Action:

@@ -15,33 +15,43 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_CODE_BAD_OBSERVATION: _ClassVar[ErrorCode]
     ERROR_CODE_NOT_READY: _ClassVar[ErrorCode]
     ERROR_CODE_OUT_OF_ORDER: _ClassVar[ErrorCode]
+    ERROR_CODE_NO_SUCH_VERSION: _ClassVar[ErrorCode]
+    ERROR_CODE_STALE: _ClassVar[ErrorCode]
+    ERROR_CODE_BAD_ACTION: _ClassVar[ErrorCode]
 ERROR_CODE_UNSPECIFIED: ErrorCode
 ERROR_CODE_SPEC_MISMATCH: ErrorCode
 ERROR_CODE_BAD_OBSERVATION: ErrorCode
 ERROR_CODE_NOT_READY: ErrorCode
 ERROR_CODE_OUT_OF_ORDER: ErrorCode
+ERROR_CODE_NO_SUCH_VERSION: ErrorCode
+ERROR_CODE_STALE: ErrorCode
+ERROR_CODE_BAD_ACTION: ErrorCode
 
 class Hello(_message.Message):
-    __slots__ = ("plant", "client")
+    __slots__ = ("plant", "client", "policy_version")
     PLANT_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     plant: _types_pb2.PlantSpec
     client: str
-    def __init__(self, plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., client: _Optional[str] = ...) -> None: ...
+    policy_version: str
+    def __init__(self, plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., client: _Optional[str] = ..., policy_version: _Optional[str] = ...) -> None: ...
 
 class Observation(_message.Message):
-    __slots__ = ("sequence", "t_ns", "x", "u_last", "deadline_ns")
+    __slots__ = ("sequence", "t_ns", "x", "u_last", "deadline_ns", "fallbacks")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     T_NS_FIELD_NUMBER: _ClassVar[int]
     X_FIELD_NUMBER: _ClassVar[int]
     U_LAST_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_NS_FIELD_NUMBER: _ClassVar[int]
+    FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     t_ns: int
     x: _containers.RepeatedScalarFieldContainer[float]
     u_last: _containers.RepeatedScalarFieldContainer[float]
     deadline_ns: int
-    def __init__(self, sequence: _Optional[int] = ..., t_ns: _Optional[int] = ..., x: _Optional[_Iterable[float]] = ..., u_last: _Optional[_Iterable[float]] = ..., deadline_ns: _Optional[int] = ...) -> None: ...
+    fallbacks: int
+    def __init__(self, sequence: _Optional[int] = ..., t_ns: _Optional[int] = ..., x: _Optional[_Iterable[float]] = ..., u_last: _Optional[_Iterable[float]] = ..., deadline_ns: _Optional[int] = ..., fallbacks: _Optional[int] = ...) -> None: ...
 
 class Action(_message.Message):
     __slots__ = ("sequence", "u", "policy_version", "deadline_ns")
@@ -120,15 +130,61 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("ready", "policy", "label", "refused_version", "refusal")
+    __slots__ = ("ready", "policy", "label", "refused_version", "refusal", "loaded_versions", "previous_version", "shadow", "streams")
     READY_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     REFUSED_VERSION_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    LOADED_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
     ready: bool
     policy: PolicyDescription
     label: str
     refused_version: str
     refusal: str
-    def __init__(self, ready: bool = ..., policy: _Optional[_Union[PolicyDescription, _Mapping]] = ..., label: _Optional[str] = ..., refused_version: _Optional[str] = ..., refusal: _Optional[str] = ...) -> None: ...
+    loaded_versions: _containers.RepeatedScalarFieldContainer[str]
+    previous_version: str
+    shadow: Shadow
+    streams: int
+    def __init__(self, ready: bool = ..., policy: _Optional[_Union[PolicyDescription, _Mapping]] = ..., label: _Optional[str] = ..., refused_version: _Optional[str] = ..., refusal: _Optional[str] = ..., loaded_versions: _Optional[_Iterable[str]] = ..., previous_version: _Optional[str] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ..., streams: _Optional[int] = ...) -> None: ...
+
+class Shadow(_message.Message):
+    __slots__ = ("version", "compared", "skipped", "mean_difference", "largest_difference")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    MEAN_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    compared: int
+    skipped: int
+    mean_difference: float
+    largest_difference: float
+    def __init__(self, version: _Optional[str] = ..., compared: _Optional[int] = ..., skipped: _Optional[int] = ..., mean_difference: _Optional[float] = ..., largest_difference: _Optional[float] = ...) -> None: ...
+
+class RollBackRequest(_message.Message):
+    __slots__ = ("expected_version",)
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    expected_version: str
+    def __init__(self, expected_version: _Optional[str] = ...) -> None: ...
+
+class RollBackResponse(_message.Message):
+    __slots__ = ("left_version", "version")
+    LEFT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    left_version: str
+    version: str
+    def __init__(self, left_version: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class SetShadowRequest(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    def __init__(self, version: _Optional[str] = ...) -> None: ...
+
+class SetShadowResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

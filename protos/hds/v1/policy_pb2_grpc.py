@@ -185,3 +185,124 @@ class PolicyService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PolicyAdminServiceStub(object):
+    """What an operator may change. Needs the right of administration where tokens are in use.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.RollBack = channel.unary_unary(
+                '/hds.v1.PolicyAdminService/RollBack',
+                request_serializer=protos_dot_hds_dot_v1_dot_policy__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_policy__pb2.RollBackResponse.FromString,
+                _registered_method=True)
+        self.SetShadow = channel.unary_unary(
+                '/hds.v1.PolicyAdminService/SetShadow',
+                request_serializer=protos_dot_hds_dot_v1_dot_policy__pb2.SetShadowRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_policy__pb2.SetShadowResponse.FromString,
+                _registered_method=True)
+
+
+class PolicyAdminServiceServicer(object):
+    """What an operator may change. Needs the right of administration where tokens are in use.
+    """
+
+    def RollBack(self, request, context):
+        """Serve the policy before the current one, at once. The one that is left is not served again until the
+        label moves to another or to it anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetShadow(self, request, context):
+        """Let a candidate compute on live observations; its actions are logged and never applied.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PolicyAdminServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_policy__pb2.RollBackRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_policy__pb2.RollBackResponse.SerializeToString,
+            ),
+            'SetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetShadow,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_policy__pb2.SetShadowRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_policy__pb2.SetShadowResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'hds.v1.PolicyAdminService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('hds.v1.PolicyAdminService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class PolicyAdminService(object):
+    """What an operator may change. Needs the right of administration where tokens are in use.
+    """
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.PolicyAdminService/RollBack',
+            protos_dot_hds_dot_v1_dot_policy__pb2.RollBackRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_policy__pb2.RollBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.PolicyAdminService/SetShadow',
+            protos_dot_hds_dot_v1_dot_policy__pb2.SetShadowRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_policy__pb2.SetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -1,0 +1,86 @@
+"""A candidate policy beside the served one: computed on live observations, logged, never applied.
+
+It computes in a thread of its own and drops what it is too slow for, so the served policy's answers do not
+wait for it. Each comparison is a JSON line in `shadow.jsonl` of the state directory, which begins anew at
+10 MB and keeps three older files.
+"""
+
+import json
+import logging
+import queue
+import threading
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import numpy as np
+
+from controller.metrics import Metrics
+from controller.served_policy import ServedPolicy
+from protos.hds import v1
+
+WAITING = 256
+FILE_BYTES, OLDER_FILES = 10_000_000, 3
+LOG = logging.getLogger("controller")
+
+
+class Shadow:
+    """Compares `policy` with what is served, from its making until `close`."""
+
+    def __init__(self, policy: ServedPolicy, directory: Path, metrics: Metrics) -> None:
+        self.policy = policy
+        self._file = RotatingFileHandler(
+            directory / "shadow.jsonl", maxBytes=FILE_BYTES, backupCount=OLDER_FILES, delay=True
+        )
+        self._difference = metrics.shadow_difference.labels(policy.version[:12])
+        self._queue: queue.Queue[tuple | None] = queue.Queue(WAITING)
+        self._compared, self._skipped, self._sum, self._largest = 0, 0, 0.0, 0.0
+        self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._thread.start()
+
+    def compare(self, client: str, sequence: int, x: np.ndarray, u: np.ndarray, version: str) -> None:
+        """Hand over what the policy `version` saw and answered; returns at once."""
+        if x.shape != (self.policy.input_size,) or u.shape != (self.policy.action_size,):
+            self._skipped += 1
+            return
+        try:
+            self._queue.put_nowait((client, sequence, x, u, version))
+        except queue.Full:
+            self._skipped += 1
+
+    def message(self) -> v1.Shadow:
+        """Return the comparison so far."""
+        return v1.Shadow(
+            version=self.policy.version,
+            compared=self._compared,
+            skipped=self._skipped,
+            mean_difference=self._sum / max(1, self._compared),
+            largest_difference=self._largest,
+        )
+
+    def close(self) -> None:
+        """End the comparison."""
+        while True:
+            try:
+                self._queue.put_nowait(None)
+                break
+            except queue.Full:
+                self._queue.get_nowait()
+        self._thread.join(timeout=1.0)
+        self._file.close()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            client, sequence, x, u, version = item
+            shadow = self.policy.act(x[None])[0]
+            difference = np.abs(shadow - u)
+            self._compared += 1
+            self._sum += float(np.mean(difference))
+            self._largest = max(self._largest, float(np.max(difference)))
+            self._difference.observe(float(np.max(difference)))
+            line = {
+                "time": time.time(), "client": client, "sequence": sequence, "x": x.tolist(),
+                "version": version, "u": u.tolist(), "shadow": self.policy.version,
+                "u_shadow": shadow.tolist(),
+            }  # fmt: skip
+            self._file.emit(logging.makeLogRecord({"msg": json.dumps(line)}))
