@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def decode(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
     x = np.asarray(observation.x, np.float32)
     if x.shape != (policy.state_size,):
         raise BadObservation(f"the observation has {x.size} numbers; the policy needs {policy.state_size}")
-    if not np.isfinite(x).all():
+    if not all(map(math.isfinite, observation.x)):
         at = int(np.argmin(np.isfinite(x)))
         raise BadObservation(f"{policy.metadata.state_names[at]} is {x[at]}; every state must be finite")
     return x if policy.input_size == policy.state_size else np.concatenate([x, _last(observation, policy)])
@@ -66,6 +67,8 @@ class Stream:
     pinned: ServedPolicy | None = None
     fits: ServedPolicy | None = None
     """The policy that was last found to fit the plant."""
+    fallbacks: int = 0
+    """How many ticks in a row fell back, as it told last."""
     idle: bool = False
 
 
@@ -226,8 +229,9 @@ class PolicyService(v1.PolicyServiceServicer):
         counted.decode.observe(decoded - received)
         counted.compute.observe(now - decoded)
         counted.total.observe(now - received)
-        if observation.fallbacks:
-            counted.fallbacks.inc(observation.fallbacks)
+        if observation.fallbacks != stream.fallbacks:
+            told, stream.fallbacks = stream.fallbacks, observation.fallbacks
+            counted.fallbacks.inc(stream.fallbacks - told if stream.fallbacks > told else stream.fallbacks)
         if deadline and now - received > deadline * 1e-9:
             counted.late.inc()
         return response
@@ -241,7 +245,7 @@ class PolicyService(v1.PolicyServiceServicer):
 
 def usable(u: np.ndarray) -> bool:
     """Return whether all of u is in [-1, 1]; a number that is not finite is not."""
-    return bool((np.abs(u) <= 1.0).all())
+    return all(-1.0 <= component <= 1.0 for component in u.ravel().tolist())
 
 
 def _not_usable(policy: ServedPolicy, u: np.ndarray) -> str:
@@ -251,7 +255,7 @@ def _not_usable(policy: ServedPolicy, u: np.ndarray) -> str:
 def _action(observation: v1.Observation, u: np.ndarray, policy: ServedPolicy) -> v1.Action:
     return v1.Action(
         sequence=observation.sequence,
-        u=u,
+        u=u.tolist(),
         policy_version=policy.version,
         deadline_ns=observation.deadline_ns,
     )

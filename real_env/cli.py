@@ -48,6 +48,8 @@ class Run:
     """host:port of hds-controller."""
     trainer: str = "127.0.0.1:50051"
     """host:port of hds-trainer."""
+    policy_version: str = ""
+    """Be served by this version of the policy only; empty follows the controller's label."""
     collect: float | None = None
     """Record this many seconds [s] of data to learn from."""
     evaluate: int | None = None
@@ -156,7 +158,7 @@ def _run(command: Run, stop: threading.Event) -> int:
         return 2
     clock = WallClock() if command.real_time else VirtualClock()
     session = v1.Session(id=new_session_id(), task=command.task, plant=plant.spec.message())
-    link = PolicyLink(command.controller, plant.spec, clock, events.say)
+    link = PolicyLink(command.controller, plant.spec, clock, events.say, command.policy_version)
     uplink = Uplink(command.trainer, spool, session.id, events.say)
     settings = LoopSettings(
         max(1, round(command.episode_seconds / plant.spec.control_dt)),

@@ -109,6 +109,7 @@ def run_episode(
             x=reading.x,
             u_last=u_last if k else (),
             deadline_ns=patience_ns,
+            fallbacks=misses_in_row,
         )
         answer = asker.ask(observation, tick_ns + patience_ns)
         timing.worst_answer_ms = max(timing.worst_answer_ms, (clock.now_ns() - tick_ns) * 1e-6)

@@ -11,6 +11,9 @@ from real_env.clock import Clock
 from real_env.plant import PlantSpec
 from real_env.reconnect import SayOnce, back_off, open_channel, reason, retryable
 
+FINAL = (v1.ERROR_CODE_SPEC_MISMATCH, v1.ERROR_CODE_NO_SUCH_VERSION)
+"""Errors that asking again does not mend."""
+
 
 class Refused(RuntimeError):
     """The controller answered that it can't serve this plant."""
@@ -23,8 +26,12 @@ class PolicyLink:
     with growing waits when the stream breaks. `ask` is called by the loop's thread only.
     """
 
-    def __init__(self, address: str, spec: PlantSpec, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: str, spec: PlantSpec, clock: Clock, say: Callable[[str], None], pin: str = ""
+    ) -> None:
+        """Connect; `pin` asks for one version of the policy, whatever the controller serves to others."""
         self.address = address
+        self._pin = pin
         self._spec = spec
         self._clock = clock
         self._say = SayOnce(say)
@@ -99,7 +106,7 @@ class PolicyLink:
     def _stream_once(self) -> bool:
         """Serve one stream to its end; return whether the controller welcomed the plant."""
         outbox: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
-        hello = v1.Hello(plant=self._spec.message(), client="real_env")
+        hello = v1.Hello(plant=self._spec.message(), client="real_env", policy_version=self._pin)
         outbox.put(v1.ControlRequest(hello=hello))
         try:
             for response in v1.PolicyServiceStub(self._channel).Control(_until_none(outbox)):
@@ -115,7 +122,7 @@ class PolicyLink:
     def _take(self, response: v1.ControlResponse, outbox: queue.SimpleQueue) -> bool:
         """Take one response; return whether the stream goes on."""
         kind = response.WhichOneof("response")
-        if kind == "error" and response.error.code == v1.ERROR_CODE_SPEC_MISMATCH:
+        if kind == "error" and response.error.code in FINAL:
             self._refuse(response.error.message)
             return False
         if kind == "error" and response.error.code == v1.ERROR_CODE_NOT_READY and self._outbox is None:

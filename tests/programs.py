@@ -33,12 +33,11 @@ class Programs:
         program = self.start("trainer", "serve", "--port", port, "--state-dir", str(self.root / "trainer"))
         return program, program.address(START_S)
 
-    def controller(self, trainer: str, label: str = "stable") -> tuple[Program, str]:
-        """Start a controller; return it and its address."""
-        state = str(self.root / "controller")
-        program = self.start(
-            "controller", "serve", "--port", "0", "--trainer", trainer, "--label", label, "--state-dir", state
-        )
+    def controller(self, trainer: str, **options: object) -> tuple[Program, str]:
+        """Start a controller with further options of its command line; return it and its address."""
+        given = {"port": 0, "trainer": trainer, "state_dir": self.root / "controller", **options}
+        words = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items()]
+        program = self.start("controller", "serve", *(word for pair in words for word in pair))
         return program, program.address(START_S)
 
     def close(self) -> None:

@@ -33,10 +33,12 @@ def eventually(condition: Callable[[], bool]) -> None:
 class Stream:
     """One Control stream, driven step by step."""
 
-    def __init__(self, stub: v1.PolicyServiceStub, plant: v1.PlantSpec = PLANT) -> None:
+    def __init__(self, stub: v1.PolicyServiceStub, plant: v1.PlantSpec = PLANT, pin: str = "") -> None:
         self._requests: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
         self._responses = stub.Control(iter(self._requests.get, None))
-        self.greeting = self.send(v1.ControlRequest(hello=v1.Hello(plant=plant)))
+        self.greeting = self.send(
+            v1.ControlRequest(hello=v1.Hello(plant=plant, client="test", policy_version=pin))
+        )
 
     def send(self, request: v1.ControlRequest) -> v1.ControlResponse:
         self._requests.put(request)

@@ -199,3 +199,14 @@ def test_a_reading_that_is_not_finite_never_reaches_the_plant(name: str) -> None
 def test_the_damping_fallback_pushes_against_the_velocity() -> None:
     u = FALLBACKS["damping"](np.array([0.0, 0.0, 2.0, -1.0], np.float32), np.zeros(1, np.float32))
     assert u[0] == pytest.approx(-0.2)
+
+
+def test_an_observation_tells_how_many_ticks_in_a_row_fell_back() -> None:
+    told = []
+
+    def answer(observation: v1.Observation) -> v1.Action | str:
+        told.append(observation.fallbacks)
+        return "nothing came" if len(told) - 1 in {2, 3, 5} else good(observation)
+
+    drive(answer, steps=8)
+    assert told == [0, 0, 0, 1, 2, 0, 1, 0]

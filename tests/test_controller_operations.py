@@ -1,0 +1,238 @@
+"""What an operator does with a running controller: pin, shadow, roll back, watch, drain."""
+
+import json
+import signal
+import threading
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import jax
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from protos.hds import v1
+from tests.programs import START_S, Programs, free_port, ready, run
+from tests.published import SPEC, parameters
+from tests.test_controller import PLANT, Stream, eventually, move, served
+
+X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
+
+
+def answers(seed: int) -> np.ndarray:
+    return np.asarray(jax.jit(SPEC.apply)(parameters(seed), X[None])[0])
+
+
+@pytest.fixture
+def two_versions(programs: Programs, publish: Callable[..., str]) -> tuple:
+    """A trainer with versions (a, b) of seeds (1, 2), and a controller that serves a and tells metrics."""
+    b, a = publish(seed=2), publish(seed=1)
+    _, trainer = programs.trainer()
+    metrics = free_port()
+    program, address = programs.controller(trainer, metrics_port=metrics)
+    channel = ready(address)
+    eventually(lambda: served(v1.PolicyServiceStub(channel), a))
+    return channel, trainer, a, b, program, metrics
+
+
+def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(two_versions: tuple) -> None:
+    channel, trainer, a, b, *_ = two_versions
+    stub = v1.PolicyServiceStub(channel)
+    free, pinned = Stream(stub), Stream(stub, pin=b)
+    assert pinned.greeting.welcome.policy.version == b
+    assert (free.observe(0, X).action.policy_version, pinned.observe(0, X).action.policy_version) == (a, b)
+    np.testing.assert_allclose(pinned.observe(1, X).action.u, answers(2), atol=1e-6)
+    move(trainer, b)
+    eventually(lambda: served(stub, b))
+    back = Stream(stub, pin=a)
+    assert [s.observe(2, X).action.policy_version for s in (free, pinned, back)] == [b, b, a]
+    unknown = Stream(stub, pin="0" * 64).greeting.error
+    assert unknown.code == v1.ERROR_CODE_NO_SUCH_VERSION
+    assert "000000000000" in unknown.message
+
+
+def test_a_roll_back_is_one_call_and_lasts_until_the_label_moves(
+    two_versions: tuple, programs: Programs
+) -> None:
+    channel, trainer, a, b, program, _ = two_versions
+    stub, admin = v1.PolicyServiceStub(channel), v1.PolicyAdminServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as nothing:
+        admin.RollBack(v1.RollBackRequest())
+    assert nothing.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    move(trainer, b)
+    eventually(lambda: served(stub, b))
+    stream = Stream(stub)
+    with pytest.raises(grpc.RpcError, match="is current, not"):
+        admin.RollBack(v1.RollBackRequest(expected_version=a))
+    answer = admin.RollBack(v1.RollBackRequest(expected_version=b))
+    assert (answer.left_version, answer.version) == (b, a)
+    assert stream.observe(0, X).action.policy_version == a
+    program.end()
+    _, address = programs.controller(trainer)
+    again = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: again.Describe(v1.DescribeRequest()).refused_version == b)
+    described = again.Describe(v1.DescribeRequest())
+    assert described.policy.version == a
+    assert "rolled back" in described.refusal
+    move(trainer, a)
+    move(trainer, b)
+    eventually(lambda: served(again, b))
+
+
+def test_a_shadow_computes_on_live_observations_and_is_never_applied(
+    two_versions: tuple, tmp_path: Path
+) -> None:
+    channel, _, a, b, *_ = two_versions
+    stub, admin = v1.PolicyServiceStub(channel), v1.PolicyAdminServiceStub(channel)
+    admin.SetShadow(v1.SetShadowRequest(version=b))
+    stream = Stream(stub)
+    for tick in range(20):
+        action = stream.observe(tick, X).action
+        assert action.policy_version == a
+        np.testing.assert_array_equal(action.u, answers(1))
+    shadow = lambda: stub.Describe(v1.DescribeRequest()).shadow  # noqa: E731
+    eventually(lambda: shadow().compared == 20)
+    expected = float(np.abs(answers(1) - answers(2))[0])
+    assert shadow().largest_difference == pytest.approx(expected, rel=1e-4)
+    lines = (tmp_path / "controller" / "shadow.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    assert (len(lines), first["version"], first["shadow"], first["client"]) == (20, a, b, "test")
+    np.testing.assert_allclose(first["u_shadow"], answers(2), atol=1e-6)
+    admin.SetShadow(v1.SetShadowRequest())
+    assert not stub.Describe(v1.DescribeRequest()).HasField("shadow")
+
+
+def test_many_streams_are_answered_as_each_alone_would_be_and_some_in_batches(two_versions: tuple) -> None:
+    channel, _, a, _, _, metrics = two_versions
+    states = np.random.default_rng(0).normal(size=(16, 200, 4)).astype(np.float32)
+    expected = jax.jit(SPEC.apply)(parameters(1), states.reshape(-1, 4)).reshape(16, 200)
+    streams = [Stream(v1.PolicyServiceStub(channel)) for _ in states]
+    together = threading.Barrier(len(streams))
+
+    def drive(index: int) -> list[float]:
+        together.wait()
+        found = []
+        for tick, x in enumerate(states[index]):
+            action = streams[index].observe(tick, x).action
+            assert (action.sequence, action.policy_version) == (tick, a)
+            found.append(action.u[0])
+        return found
+
+    with ThreadPoolExecutor(len(streams)) as threads:
+        found = np.array(list(threads.map(drive, range(len(streams)))))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    told = scrape(metrics)
+    assert told[f'hds_actions_total{{version="{a[:12]}"}}'] == 16 * 200
+    assert told["hds_batch_size_count"] < 16 * 200
+
+
+def scrape(port: int) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[0] != "#"}
+
+
+def test_metrics_tell_swaps_fallbacks_and_open_streams(two_versions: tuple) -> None:
+    channel, trainer, a, b, _, port = two_versions
+    stub = v1.PolicyServiceStub(channel)
+    stream = Stream(stub)
+    for sequence, in_row in enumerate((0, 2, 3, 0, 0, 1)):  # 3 ticks in a row, then 1
+        observation = v1.Observation(sequence=sequence, x=X, fallbacks=in_row)
+        stream.send(v1.ControlRequest(observation=observation))
+    move(trainer, b)
+    eventually(lambda: served(stub, b))
+    told = scrape(port)
+    assert told["hds_streams"] == 1
+    assert told[f'hds_swaps_total{{version="{b[:12]}"}}'] == 1
+    assert told[f'hds_fallbacks_total{{version="{a[:12]}"}}'] == 4
+    for stage in ("decode", "compute", "total"):
+        assert told[f'hds_answer_seconds_count{{stage="{stage}",version="{a[:12]}"}}'] == 6
+
+
+def test_health_is_serving_only_with_a_warm_policy_and_ends_with_sigterm(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    version, port = publish(seed=1), free_port()
+    program, address = programs.controller(f"127.0.0.1:{port}", grace=5.0)
+    channel = ready(address)
+    status = health_pb2.HealthCheckResponse
+    watch = health_pb2_grpc.HealthStub(channel).Watch  # pyright: ignore[reportAttributeAccessIssue]
+    watching = watch(health_pb2.HealthCheckRequest(service="hds.v1.PolicyService"))
+    assert next(watching).status in {status.NOT_SERVING, status.SERVICE_UNKNOWN}
+    assert not v1.PolicyServiceStub(channel).Describe(v1.DescribeRequest()).ready
+    programs.trainer(str(port))
+    assert any(told.status == status.SERVING for told in watching)
+    assert served(v1.PolicyServiceStub(channel), version)
+    stream = Stream(v1.PolicyServiceStub(channel))
+    program.process.send_signal(signal.SIGTERM)
+    assert next(watching).status == status.NOT_SERVING
+    assert stream.observe(7, X).action.sequence == 7, "an open stream is answered while the server drains"
+    assert program.process.wait(START_S) == 0
+
+
+def test_one_stream_too_many_is_refused_and_the_others_go_on(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    version = publish(seed=1)
+    _, trainer = programs.trainer()
+    _, address = programs.controller(trainer, max_streams=2)
+    stub = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: served(stub, version))
+    streams = [Stream(stub), Stream(stub)]
+    with pytest.raises(grpc.RpcError, match="2 streams are open, which is the most"):
+        Stream(stub, PLANT)
+    streams.pop().close()
+    eventually(lambda: stub.Describe(v1.DescribeRequest()).streams == 1)
+    assert Stream(stub).greeting.HasField("welcome")
+    assert streams[0].observe(1, X).action.sequence == 1
+
+
+def test_a_plant_can_ask_for_one_version_and_is_told_if_there_is_none(
+    programs: Programs, publish: Callable[..., str], tmp_path: Path
+) -> None:
+    b, a = publish(seed=2), publish(seed=1)
+    _, trainer = programs.trainer()
+    _, address = programs.controller(trainer)
+    eventually(lambda: served(v1.PolicyServiceStub(ready(address)), a))
+    plant = tmp_path / "still.py"
+    plant.write_text(STILL)
+    words = [
+        "run",
+        "--plant",
+        f"{plant}:Still",
+        "--collect",
+        "0.4",
+        "--controller",
+        address,
+        "--trainer",
+        trainer,
+    ]
+    words += ["--spool", str(tmp_path / "spool.sqlite"), "--policy-version"]
+    driven = run("real_env", *words, b)
+    assert (driven.returncode, f"policy {b[:12]}" in driven.stderr) == (0, True), driven.stderr
+    refused = run("real_env", *words, "0" * 64)
+    assert refused.returncode == 1
+    assert "the trainer does not give policy 000000000000" in refused.stderr
+
+
+STILL = """
+import numpy as np
+from real_env.plant import PlantSpec, Reading
+
+class Still:
+    def __init__(self, seed):
+        names = ("cart [m]", "pole [rad]", "cart velocity [m/s]", "pole velocity [rad/s]")
+        self.spec = PlantSpec("still", names, ("push [100 N]",), 0.04, {})
+
+    def reset(self):
+        return Reading(np.array([0.0, 3.1, 0.0, 0.0], np.float32), False)
+
+    def exchange(self, command):
+        return self.reset()
+
+    def close(self):
+        pass
+"""
