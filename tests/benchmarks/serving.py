@@ -36,8 +36,9 @@ def measure(address: str, pairs: int, seconds: float) -> None:
         found = json.loads(line)
         ours, ratio = found["controller"], found["ratio"]
         print(
-            f"  {found['load']:12} streams {found['streams']:2}: p50 {ours['p50']:.2f} ms, p99 {ours['p99']:.2f} ms, "
-            f"{ours['rate']:6.0f} actions/s; to echo: p50 {ratio['p50']:.2f}, p99 {ratio['p99']:.2f}, "
+            f"  {found['load']:12} streams {found['streams']:2}: p50 {ours['p50']:.2f} ms, "
+            f"p99 {ours['p99']:.2f} ms, {ours['rate']:6.0f} actions/s; "
+            f"to echo: p50 {ratio['p50']:.2f}, p99 {ratio['p99']:.2f}, "
             f"actions {ratio['rate']:.2f}",
             flush=True,
         )
