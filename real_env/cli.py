@@ -7,7 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +16,7 @@ import tyro
 from protos.hds import v1
 from real_env import phases
 from real_env.clock import VirtualClock, WallClock
+from real_env.emergency_stop import EmergencyStop, StopIsLatched
 from real_env.episode import LoopSettings, Stopped
 from real_env.excitation import Excitation
 from real_env.fallback import FALLBACKS
@@ -68,7 +69,9 @@ class Run:
     fallback: Literal["zero", "damping", "hold"] = "damping"
     """What acts when no usable answer came."""
     max_misses: int = 25
-    """Consecutive misses [control steps] after which the run stops."""
+    """Consecutive misses [control steps] that latch the emergency stop; it lasts until it is reset."""
+    reset_stop: bool = False
+    """Reset the emergency stop first."""
     faults: Faults = field(default_factory=Faults)
     """Let the plant go wrong on purpose, to see what policy and loop make of it."""
     spool: Path = Path("hds-state/real_env/spool.sqlite")
@@ -149,11 +152,15 @@ def _run(command: Run, stop: threading.Event) -> int:
     try:
         wanted = _check(command)
         spool = Spool(command.spool)
+        emergency_stop = EmergencyStop(command.spool)
+        if command.reset_stop:
+            emergency_stop.reset()
+        emergency_stop.check()
         events.say(f"preparing plant {command.plant} …")
         plant = make_plant(command.plant, command.seed)
         if command.faults.any():
             plant = FaultyPlant(plant, command.faults, command.seed)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, StopIsLatched) as error:
         events.say(f"hds-real-env: {error}")
         return 2
     clock = WallClock() if command.real_time else VirtualClock()
@@ -174,7 +181,11 @@ def _run(command: Run, stop: threading.Event) -> int:
         events.emit("ready", session=session.id, plant=plant.spec.name, parameters=plant.spec.parameters)
         requested = wanted or map(phases.parse, _spoken(stop))
         return _drive(runner, requested, events)
-    except (ValueError, OSError, Refused, RefusedByTrainer, Stopped) as error:
+    except Stopped as error:
+        emergency_stop.latch(str(error))
+        events.say(f"hds-real-env: {error}; the stop is latched until a start with --reset-stop")
+        return 1
+    except (ValueError, OSError, Refused, RefusedByTrainer) as error:
         events.say(f"hds-real-env: {error}")
         return 1
     finally:
@@ -198,12 +209,14 @@ def _drive(runner: Session, requested: Iterator[phases.Phase] | list[phases.Phas
                 f"hds-real-env: the trainer at {runner.uplink.address} did not take the data in {FLUSH_S:g} s"
             )
             return 1
-        events.emit("phase", **asdict(report))
-        worst = f", worst after {report.worst_answer_ms:.1f} ms" if report.worst_answer_ms else ""
+        events.emit("phase", **report.as_dict())
+        answers, late = report.answers.percentiles(), report.lateness.percentiles()
+        words = "p50 {p50:.2f}, p99 {p99:.2f}, worst {worst:.2f} ms"
         events.say(
             f"{report.phase}: {report.episodes} episodes, {report.seconds:.1f} s; "
-            f"{report.misses} answers missed{worst}, {report.overruns} ticks overran; "
-            f"policy {', '.join(v[:12] for v in report.policy_versions) or 'none'}"
+            f"{report.misses} answers missed, {report.overruns} ticks overran; "
+            f"policy {', '.join(v[:12] for v in report.policy_versions) or 'none'}\n"
+            f"  ticks late by {words.format(**late)}; answers after {words.format(**answers)}"
         )
     return 130 if runner.stop.is_set() else 0
 

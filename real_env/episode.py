@@ -7,7 +7,7 @@ and the fallback law acts instead. Requested and applied action are both recorde
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from protos.hds import v1
 from real_env.clock import Clock
 from real_env.fallback import Fallback
 from real_env.plant import Plant, Reading
+from real_env.spread import Spread
 
 
 class Asker(Protocol):
@@ -45,12 +46,13 @@ class LoopSettings:
 
 @dataclass
 class Timing:
-    """What happened to the ticks of one episode."""
+    """What happened to the ticks of one episode: how late each began, and when its answer was there."""
 
     steps: int = 0
     overruns: int = 0
     misses: int = 0
-    worst_answer_ms: float = 0.0
+    lateness: Spread = field(default_factory=Spread)
+    answers: Spread = field(default_factory=Spread)
 
 
 class Stopped(RuntimeError):
@@ -103,6 +105,7 @@ def run_episode(
     for k in range(steps):
         tick_ns = start_ns + k * dt_ns
         clock.sleep_until(tick_ns)
+        timing.lateness.add((clock.now_ns() - tick_ns) * 1e-6)
         observation = v1.Observation(
             sequence=numbering.first_sequence + k,
             t_ns=tick_ns - numbering.session_start_ns,
@@ -112,7 +115,7 @@ def run_episode(
             fallbacks=misses_in_row,
         )
         answer = asker.ask(observation, tick_ns + patience_ns)
-        timing.worst_answer_ms = max(timing.worst_answer_ms, (clock.now_ns() - tick_ns) * 1e-6)
+        timing.answers.add((clock.now_ns() - tick_ns) * 1e-6)
         decision = _decide(answer, observation, u_last, reading, settings.fallback, excite(k))
         after = plant.exchange(decision.applied)
         ended = k + 1 == steps or stop.is_set()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from real_env.phases import Phase
 from real_env.plant import Plant
 from real_env.policy_link import PolicyLink
 from real_env.spool import Spool
+from real_env.spread import Spread
 from real_env.uplink import Uplink
 
 
@@ -27,7 +29,12 @@ def new_session_id() -> str:
 
 @dataclass
 class PhaseReport:
-    """What one phase did; times in seconds, answers in milliseconds."""
+    """What one phase did; times in seconds.
+
+    Attributes:
+        lateness: how late ticks began, the jitter of the loop [ms].
+        answers: from a tick to its answer, or to its deadline [ms].
+    """
 
     phase: str
     session: str
@@ -37,8 +44,9 @@ class PhaseReport:
     steps: int = 0
     misses: int = 0
     overruns: int = 0
-    worst_answer_ms: float = 0.0
     policy_versions: list[str] = field(default_factory=list)
+    lateness: Spread = field(default_factory=Spread)
+    answers: Spread = field(default_factory=Spread)
 
     def add(self, timing: Timing, control_dt: float) -> None:
         """Count one episode."""
@@ -47,7 +55,16 @@ class PhaseReport:
         self.seconds += timing.steps * control_dt
         self.misses += timing.misses
         self.overruns += timing.overruns
-        self.worst_answer_ms = max(self.worst_answer_ms, timing.worst_answer_ms)
+        self.lateness.include(timing.lateness)
+        self.answers.include(timing.answers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report in plain types; `lateness_ms` and `answers_ms` are p50, p99 and worst."""
+        plain: dict[str, Any] = {
+            name: value for name, value in vars(self).items() if not isinstance(value, Spread)
+        }
+        spreads = {"lateness_ms": self.lateness.percentiles(), "answers_ms": self.answers.percentiles()}
+        return plain | spreads
 
 
 @dataclass

@@ -79,7 +79,7 @@ def measure(programs: Programs, versions: list[str], episodes: int) -> None:
     print(
         f"{report['steps']} ticks of 40 ms while training: {report['misses']} answers missed "
         f"their deadline of 32 ms, {report['overruns']} ticks overran, slowest answer "
-        f"{report['worst_answer_ms']:.1f} ms, {changes} changes of policy between two ticks"
+        f"{report['answers_ms']['worst']:.1f} ms, {changes} changes of policy between two ticks"
     )
 
 
