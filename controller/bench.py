@@ -8,13 +8,14 @@ soon as it is answered.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import grpc
 import numpy as np
 
 from protos.hds import v1
+from protos.transport.access import Access
 
 ECHO = "/hds.v1.PolicyService/Control"
 WARM_UP = 50
@@ -39,11 +40,12 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Who is asked what: an address, and the hello and the state to send."""
+    """Who is asked what: an address, the hello and the state to send, and how to get in."""
 
     address: str
     hello: v1.Hello
     state_size: int
+    access: Access = field(default_factory=Access)
 
 
 class _Stream:
@@ -107,7 +109,7 @@ async def saturated(asked: Asked, streams: int, seconds: float) -> Load:
 
 
 async def _load(asked: Asked, count: int, drive, spread: float) -> Load:
-    async with grpc.aio.insecure_channel(asked.address) as channel:
+    async with asked.access.aio_channel(asked.address) as channel:
         streams = [_Stream(channel, asked) for _ in range(count)]
         try:
             await asyncio.gather(*(stream.open() for stream in streams))
@@ -123,13 +125,13 @@ async def _load(asked: Asked, count: int, drive, spread: float) -> Load:
     return Load(p50, p99, p999, times.max(), times.std(), len(times) / elapsed)
 
 
-async def asked_of(address: str) -> Asked:
+async def asked_of(address: str, access: Access) -> Asked:
     """Return what to send to the controller at `address`.
 
     Raises:
         RuntimeError: it serves no policy.
     """
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with access.aio_channel(address) as channel:
         answer = await v1.PolicyServiceStub(channel).Describe(v1.DescribeRequest(), timeout=5.0)
     if not answer.ready:
         raise RuntimeError(f"the controller at {address} serves no policy yet")
@@ -138,7 +140,7 @@ async def asked_of(address: str) -> Asked:
         name="bench", state_names=policy.state_names, action_names=policy.action_names,
         control_dt_s=policy.control_dt_s,
     )  # fmt: skip
-    return Asked(address, v1.Hello(plant=plant, client="bench"), len(policy.state_names))
+    return Asked(address, v1.Hello(plant=plant, client="bench"), len(policy.state_names), access)
 
 
 class EchoProcess:
@@ -160,9 +162,8 @@ class EchoProcess:
         await self._process.wait()
 
 
-async def compare(address: str, streams: tuple[int, ...], pairs: int, seconds: float) -> AsyncIterator[dict]:
+async def compare(asked: Asked, streams: tuple[int, ...], pairs: int, seconds: float) -> AsyncIterator[dict]:
     """Yield one comparison after the other: the controller's and the echo's loads, pair by pair."""
-    asked = await asked_of(address)
     async with EchoProcess() as echo_address:
         echo = Asked(echo_address, asked.hello, asked.state_size)
         plan = [("paced 100 Hz", 1)] + [("saturated", count) for count in streams]

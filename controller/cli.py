@@ -4,12 +4,17 @@ import json
 import logging
 import os
 import sys
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from pythonjsonlogger.json import JsonFormatter
+
+from protos.transport.access import Access
+from protos.transport.commands import Certs, Token
+from protos.transport.serving import ServerSecurity
 
 ADDRESS = "127.0.0.1:50052"
 
@@ -38,13 +43,18 @@ class Serve:
     max_streams: int = 256
     """Control streams that may be open at a time."""
     metrics_port: int | None = None
-    """Answer Prometheus at http://HOST:PORT/metrics; 0 takes a free port, which is printed."""
+    """Answer Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port, which is printed."""
+    metrics_host: str = "127.0.0.1"
+    """Answer Prometheus at this address instead; a public one needs mutual TLS."""
     reflection: bool = True
     """Tell clients such as grpcurl which services there are."""
     grace: float = 0.5
     """After SIGTERM, go on answering open streams for this long [s]."""
     log_format: Literal["text", "json"] = "text"
     """How the log on standard error is written."""
+    security: ServerSecurity = field(default_factory=ServerSecurity)
+    access: Access = field(default_factory=Access)
+    """How to get in at the trainer."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Describe:
     """host:port of hds-controller."""
     timeout: float = 5.0
     """Give up after this long [s]."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ class RollBack:
     """host:port of hds-controller."""
     timeout: float = 5.0
     """Give up after this long [s]."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,7 @@ class SetShadow:
     """host:port of hds-controller."""
     timeout: float = 60.0
     """Give up after this long [s]."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class Bench:
     """Length of each round [s]."""
     json: bool = False
     """One JSON object per measurement instead of a table."""
+    access: Access = field(default_factory=Access)
 
 
 def _ask(command: Describe | RollBack | SetShadow) -> int:
@@ -118,7 +132,7 @@ def _ask(command: Describe | RollBack | SetShadow) -> int:
     from protos.hds import v1
 
     try:
-        with grpc.insecure_channel(command.controller) as channel:
+        with command.access.channel(command.controller) as channel:
             admin, wait = (
                 v1.PolicyAdminServiceStub(channel),
                 {"timeout": command.timeout, "wait_for_ready": True},
@@ -140,15 +154,19 @@ def _ask(command: Describe | RollBack | SetShadow) -> int:
             what = f"nothing answers at {command.controller}; is it started?"
         print(f"hds-controller: {what}", file=sys.stderr)
         return 1
+    except (OSError, ValueError) as error:
+        print(f"hds-controller: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
 def _bench(command: Bench) -> int:
-    from controller.bench import compare
+    from controller.bench import asked_of, compare
     from controller.loop import run
 
     async def measure() -> None:
-        async for found in compare(command.controller, command.streams, command.pairs, command.seconds):
+        asked = await asked_of(command.controller, command.access)
+        async for found in compare(asked, command.streams, command.pairs, command.seconds):
             if command.json:
                 print(json.dumps(found), flush=True)
                 continue
@@ -159,7 +177,7 @@ def _bench(command: Bench) -> int:
 
     try:
         run(measure())
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         print(f"hds-controller: {error}", file=sys.stderr)
         return 1
     except Exception as error:
@@ -209,17 +227,37 @@ def _serve(command: Serve) -> int:
     return 0
 
 
+def _make(command: Certs | Token) -> int:
+    try:
+        command.run()
+    except (OSError, ValueError) as error:
+        print(f"hds-controller: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+COMMANDS = {
+    "serve": Serve,
+    "describe": Describe,
+    "roll-back": RollBack,
+    "shadow": SetShadow,
+    "bench": Bench,
+    "certs": Certs,
+    "token": Token,
+}
+CARRY_OUT: dict[type, Callable[..., int]] = {
+    Serve: _serve, Bench: _bench, Certs: _make, Token: _make, Describe: _ask, RollBack: _ask, SetShadow: _ask,
+}  # fmt: skip
+
+
 def main() -> None:
     """Entry point of `hds-controller`."""
     command = tyro.extras.subcommand_cli_from_dict(
-        {"serve": Serve, "describe": Describe, "roll-back": RollBack, "shadow": SetShadow, "bench": Bench},
+        COMMANDS,
         prog="hds-controller",
         description="Serve the actions of the current policy, in real time.",
     )
-    if isinstance(command, Serve):
-        status = _serve(command)
-    else:
-        status = _bench(command) if isinstance(command, Bench) else _ask(command)
+    status = next(run for kind, run in CARRY_OUT.items() if isinstance(command, kind))(command)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # a compilation under way in a thread must not delay the end

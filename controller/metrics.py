@@ -1,6 +1,6 @@
 """What the controller counts, for Prometheus."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -10,6 +10,9 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
+
+from protos.transport.address import is_loopback, joined
+from protos.transport.serving import ServerSecurity
 
 SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 1.0)
 STAGES = ("decode", "compute", "total")
@@ -77,14 +80,28 @@ class Metrics:
             self._of[version] = found
         return found
 
-    def serve(self, host: str, port: int) -> int:
-        """Answer `GET /metrics` on `host:port` from a thread; return the port.
+    def serve(self, host: str, port: int, security: ServerSecurity) -> str:
+        """Answer `GET /metrics` on `host:port` from a thread; return the URL.
+
+        On loopback without TLS; elsewhere with the servers' TLS, which must be mutual: Prometheus has none
+        of our tokens.
 
         Raises:
             OSError: the port is taken.
+            ValueError: the address is public, and there is no mutual TLS.
         """
+        tls: dict[str, Any] = {}
+        if not is_loopback(host) and not security.force_public:
+            if security.client_ca is None:
+                raise ValueError(
+                    f"--metrics-host {host} is not loopback: that needs mutual TLS (--security.client-ca)"
+                )
+            tls = {
+                "certfile": str(security.certificate), "keyfile": str(security.key),
+                "client_cafile": str(security.client_ca), "client_auth_required": True,
+            }  # fmt: skip
         try:
-            server, _ = start_http_server(port, addr=host, registry=self.registry)
+            server, _ = start_http_server(port, addr=host, registry=self.registry, **tls)
         except OSError as error:
-            raise OSError(f"metrics cannot listen on {host}:{port}: {error.strerror}") from error
-        return server.server_port
+            raise OSError(f"metrics cannot listen on {joined(host, port)}: {error.strerror}") from error
+        return f"{'https' if tls else 'http'}://{joined(host, server.server_port)}/metrics"

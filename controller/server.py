@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -22,16 +22,12 @@ from controller.served_policy import BUCKETS
 from controller.service import PolicyService
 from controller.slot import PolicySlot
 from protos.hds import v1
+from protos.transport.access import Access
+from protos.transport.address import joined
+from protos.transport.serving import ServerSecurity
 
 SERVICES = ("hds.v1.PolicyService", "hds.v1.PolicyAdminService")
-LARGEST_MESSAGE = 1 << 20
-SERVER_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients keep idle streams alive
-    ("grpc.keepalive_time_ms", 10_000),  # a client that died without a word is noticed
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
-)
+SERVER_OPTIONS = (("grpc.max_receive_message_length", 1 << 20),)
 TRAINER_OPTIONS = (("grpc.keepalive_time_ms", 10_000), ("grpc.max_reconnect_backoff_ms", 2_000))
 READY_S = 0.05
 
@@ -48,9 +44,12 @@ class Settings:
         batch_delay: how long an observation may wait for others [s].
         max_batch: observations computed together at most.
         max_streams: Control streams open at a time.
-        metrics_port: where Prometheus asks, on the same host; None answers nobody.
+        metrics_port: where Prometheus asks; None answers nobody.
+        metrics_host: the address of that; a public one needs mutual TLS.
         reflection: whether the services' schema is told.
         grace: how long open streams are still answered after SIGTERM [s].
+        security: who may connect.
+        access: how to get in at the trainer.
     """
 
     host: str
@@ -62,8 +61,11 @@ class Settings:
     max_batch: int = BUCKETS[-1]
     max_streams: int = 256
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     reflection: bool = True
     grace: float = 0.5
+    security: ServerSecurity = field(default_factory=ServerSecurity)
+    access: Access = field(default_factory=Access)
 
 
 class Controller:
@@ -78,7 +80,7 @@ class Controller:
         self._settings = settings
         self.metrics, self.slot = Metrics(), PolicySlot()
         loader = PolicyLoader(PolicyCache(settings.state_dir), self.slot)
-        channel = grpc.aio.insecure_channel(settings.trainer, options=TRAINER_OPTIONS)
+        channel = settings.access.aio_channel(settings.trainer, TRAINER_OPTIONS)
         label, metrics = settings.label, self.metrics
         self.follower = LabelFollower(channel, settings.trainer, label, loader, self.slot, metrics)
         self.batcher = Batcher(settings.batch_delay, settings.max_batch, metrics)
@@ -117,24 +119,22 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; print the address once the port is bound.
 
     Raises:
-        OSError: the port is taken, or the state directory cannot be written.
+        OSError: the port is taken, or a file or the state directory is out of reach.
+        ValueError: the address is public and not secured enough.
     """
+    settings.security.check(settings.host)
     controller = Controller(settings)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = settings.security.server(SERVER_OPTIONS)
     controller.add_to(server)
-    try:
-        bound = server.add_insecure_port(f"{settings.host}:{settings.port}")
-    except RuntimeError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise OSError(f"cannot listen on {where}: the port is in use or not allowed") from error
+    bound = settings.security.bind(server, settings.host, settings.port)
     if settings.metrics_port is not None:
-        at = controller.metrics.serve(settings.host, settings.metrics_port)
-        print(f"hds-controller tells metrics at http://{settings.host}:{at}/metrics", flush=True)
+        where = controller.metrics.serve(settings.metrics_host, settings.metrics_port, settings.security)
+        print(f"hds-controller tells metrics at {where}", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
-    print(f"hds-controller listens on {settings.host}:{bound}", flush=True)
+    print(f"hds-controller listens on {joined(settings.host, bound)}", flush=True)
     jobs: tuple[Awaitable, ...] = (
         controller.follower.run(), controller.service.watch(), stop.wait(),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 from protos.hds import v1
+from protos.transport.access import Access
 from real_env import phases
 from real_env.clock import VirtualClock, WallClock
 from real_env.emergency_stop import EmergencyStop, StopIsLatched
@@ -72,6 +73,8 @@ class Run:
     """Consecutive misses [control steps] that latch the emergency stop; it lasts until it is reset."""
     reset_stop: bool = False
     """Reset the emergency stop first."""
+    access: Access = field(default_factory=Access)
+    """How to get in at controller and trainer."""
     faults: Faults = field(default_factory=Faults)
     """Let the plant go wrong on purpose, to see what policy and loop make of it."""
     spool: Path = Path("hds-state/real_env/spool.sqlite")
@@ -94,6 +97,7 @@ def _check(command: Run) -> list[phases.Phase]:
             most = f" and at most {high:g}" if math.isfinite(high) else ""
             raise ValueError(f"{name} must be above {low:g}{most}; got {value:g}")
     command.faults.check()
+    command.access.check()
     wanted = []
     if not 0.0 <= command.excitation <= 1.0:
         raise ValueError(f"--excitation must be in [0, 1]; got {command.excitation:g}")
@@ -165,8 +169,10 @@ def _run(command: Run, stop: threading.Event) -> int:
         return 2
     clock = WallClock() if command.real_time else VirtualClock()
     session = v1.Session(id=new_session_id(), task=command.task, plant=plant.spec.message())
-    link = PolicyLink(command.controller, plant.spec, clock, events.say, command.policy_version)
-    uplink = Uplink(command.trainer, spool, session.id, events.say)
+    link = PolicyLink(
+        command.controller, command.access, plant.spec, clock, events.say, command.policy_version
+    )
+    uplink = Uplink(command.trainer, command.access, spool, session.id, events.say)
     settings = LoopSettings(
         max(1, round(command.episode_seconds / plant.spec.control_dt)),
         command.deadline,

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from protos.hds import v1
+from protos.transport.access import Access
 from real_env.clock import Clock
 from real_env.plant import PlantSpec
-from real_env.reconnect import SayOnce, back_off, open_channel, reason, retryable
+from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason, retryable
 
 FINAL = (v1.ERROR_CODE_SPEC_MISMATCH, v1.ERROR_CODE_NO_SUCH_VERSION)
 """Errors that asking again does not mend."""
@@ -27,15 +28,16 @@ class PolicyLink:
     """
 
     def __init__(
-        self, address: str, spec: PlantSpec, clock: Clock, say: Callable[[str], None], pin: str = ""
-    ) -> None:
+        self, address: str, access: Access, spec: PlantSpec, clock: Clock, say: Callable[[str], None],
+        pin: str = "",
+    ) -> None:  # fmt: skip
         """Connect; `pin` asks for one version of the policy, whatever the controller serves to others."""
         self.address = address
         self._pin = pin
         self._spec = spec
         self._clock = clock
         self._say = SayOnce(say)
-        self._channel = open_channel(address)
+        self._channel = access.channel(address, CHANNEL_OPTIONS)
         self._condition = threading.Condition()
         self._answer: v1.Action | v1.Error | None = None
         self._outbox: queue.SimpleQueue[v1.ControlRequest | None] | None = None

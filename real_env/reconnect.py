@@ -14,11 +14,6 @@ CHANNEL_OPTIONS = (
 )
 
 
-def open_channel(address: str) -> grpc.Channel:
-    """Open a plain channel to `host:port`, with keepalive."""
-    return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-
-
 def back_off() -> Iterator[float]:
     """Yield waits [s] that double from 0.1 to 2."""
     wait = FIRST_WAIT_S

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from protos.hds import v1
-from real_env.reconnect import SayOnce, back_off, open_channel, reason
+from protos.transport.access import Access
+from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason
 from real_env.spool import Spool
 
 BATCH = 50
@@ -24,12 +25,14 @@ class Uplink:
     trainer drop what it already has, so nothing is doubled.
     """
 
-    def __init__(self, address: str, spool: Spool, live_session: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: str, access: Access, spool: Spool, live_session: str, say: Callable[[str], None]
+    ) -> None:
         self.address = address
         self._live = live_session
         self._spool = spool
         self._say = SayOnce(say)
-        self._channel = open_channel(address)
+        self._channel = access.channel(address, CHANNEL_OPTIONS)
         self._changed = threading.Condition()
         self._stopping = False
         self._refusal = ""

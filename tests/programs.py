@@ -12,6 +12,8 @@ import grpc
 from trainer.processes import Program
 
 START_S = 60.0
+STILL = f"{Path(__file__).parent / 'plants' / 'still.py'}:Still"
+"""A plant for --plant that costs nothing."""
 
 
 class Programs:
@@ -28,16 +30,17 @@ class Programs:
         self._started.append(program)
         return program
 
-    def trainer(self, port: str = "0") -> tuple[Program, str]:
-        """Start a trainer; return it and its address."""
-        program = self.start("trainer", "serve", "--port", port, "--state-dir", str(self.root / "trainer"))
+    def trainer(self, port: str = "0", *words: str) -> tuple[Program, str]:
+        """Start a trainer with further words on its command line; return it and its address."""
+        given = ["--port", port, "--state-dir", str(self.root / "trainer"), *words]
+        program = self.start("trainer", "serve", *given)
         return program, program.address(START_S)
 
-    def controller(self, trainer: str, **options: object) -> tuple[Program, str]:
-        """Start a controller with further options of its command line; return it and its address."""
+    def controller(self, trainer: str, *words: str, **options: object) -> tuple[Program, str]:
+        """Start a controller with further words or options on its command line; return it and its address."""
         given = {"port": 0, "trainer": trainer, "state_dir": self.root / "controller", **options}
-        words = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items()]
-        program = self.start("controller", "serve", *(word for pair in words for word in pair))
+        pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items()]
+        program = self.start("controller", "serve", *(word for pair in pairs for word in pair), *words)
         return program, program.address(START_S)
 
     def close(self) -> None:

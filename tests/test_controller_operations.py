@@ -15,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos.hds import v1
-from tests.programs import START_S, Programs, free_port, kill, ready, run
+from tests.programs import START_S, STILL, Programs, free_port, kill, ready, run
 from tests.published import SPEC, parameters
 from tests.test_controller import PLANT, Stream, eventually, move, served
 
@@ -197,12 +197,10 @@ def test_a_plant_can_ask_for_one_version_and_is_told_if_there_is_none(
     _, trainer = programs.trainer()
     _, address = programs.controller(trainer)
     eventually(lambda: served(v1.PolicyServiceStub(ready(address)), a))
-    plant = tmp_path / "still.py"
-    plant.write_text(STILL)
     words = [
         "run",
         "--plant",
-        f"{plant}:Still",
+        STILL,
         "--collect",
         "0.4",
         "--controller",
@@ -224,9 +222,8 @@ def test_a_dead_controller_latches_a_stop_that_needs_an_explicit_reset(
     publish(seed=1)
     _, trainer = programs.trainer()
     program, address = programs.controller(trainer)
-    plant, spool = tmp_path / "still.py", tmp_path / "spool.sqlite"
-    plant.write_text(STILL)
-    words = ["run", "--plant", f"{plant}:Still", "--controller", address, "--trainer", trainer]
+    spool = tmp_path / "spool.sqlite"
+    words = ["run", "--plant", STILL, "--controller", address, "--trainer", trainer]
     words += ["--spool", str(spool)]
     driving = programs.start(
         "real_env", *words, "--collect", "1000", "--real-time", "--events",
@@ -246,23 +243,3 @@ def test_a_dead_controller_latches_a_stop_that_needs_an_explicit_reset(
     assert run("real_env", *words, "--collect", "0.4", "--reset-stop").returncode == 0
     again = run("real_env", *words, "--collect", "0.4")
     assert (again.returncode, "ticks late by p50" in again.stderr) == (0, True)
-
-
-STILL = """
-import numpy as np
-from real_env.plant import PlantSpec, Reading
-
-class Still:
-    def __init__(self, seed):
-        names = ("cart [m]", "pole [rad]", "cart velocity [m/s]", "pole velocity [rad/s]")
-        self.spec = PlantSpec("still", names, ("push [100 N]",), 0.04, {})
-
-    def reset(self):
-        return Reading(np.array([0.0, 3.1, 0.0, 0.0], np.float32), False)
-
-    def exchange(self, command):
-        return self.reset()
-
-    def close(self):
-        pass
-"""

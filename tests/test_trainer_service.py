@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
+from protos.transport.access import Access
 from real_env.spool import Spool
 from real_env.uplink import RefusedByTrainer, Uplink
 from tests.programs import Programs, free_port, kill, ready
@@ -51,7 +52,7 @@ def test_a_kill_while_streaming_loses_and_doubles_nothing(programs: Programs, tm
     program, address = programs.trainer(port)
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session())
-    uplink = Uplink(address, spool, "s1", lambda message: None)
+    uplink = Uplink(address, Access(), spool, "s1", lambda message: None)
     halfway = threading.Event()
 
     def record() -> None:
@@ -83,7 +84,7 @@ def test_what_an_earlier_run_left_in_the_spool_is_sent_by_the_next(
         first.append("earlier", transition(sequence))
     first.close()
     _, address = programs.trainer()
-    uplink = Uplink(address, Spool(tmp_path / "spool.sqlite"), "later", lambda message: None)
+    uplink = Uplink(address, Access(), Spool(tmp_path / "spool.sqlite"), "later", lambda message: None)
     assert uplink.flush(timeout=30.0)
     assert stored(address, "earlier") == list(range(70))
     uplink.close()
@@ -97,7 +98,7 @@ def test_a_plant_that_does_not_fit_the_task_is_refused_and_its_data_kept(
     arm = v1.PlantSpec(name="arm", state_names=["a"], action_names=["b"], control_dt_s=0.04)
     spool.open_session(session("s1", arm))
     spool.append("s1", transition(0))
-    uplink = Uplink(address, spool, "s1", lambda message: None)
+    uplink = Uplink(address, Access(), spool, "s1", lambda message: None)
     uplink.notify()
     with pytest.raises(RefusedByTrainer, match="plant 'arm' does not fit task cartpole_swingup"):
         uplink.flush(timeout=30.0)

@@ -4,13 +4,16 @@ import asyncio
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from protos.hds import v1
+from protos.transport.access import Access
+from protos.transport.commands import Certs, Token
+from protos.transport.serving import ServerSecurity
 from trainer import compilation_cache
 from trainer.client import CallFailed, TrainerClient
 
@@ -34,6 +37,7 @@ class Serve:
     """SQLAlchemy URL of another database; empty is SQLite in the state directory."""
     float64: bool = False
     """Learn in double precision; published policies are single precision either way."""
+    security: ServerSecurity = field(default_factory=ServerSecurity)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Train:
     """Label that the new policy gets; controllers follow 'stable'."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Refit:
     """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Policies:
 
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ class Promote:
     """The label to move."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,7 @@ class Jobs:
 
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,7 @@ class Cancel:
     """The job's id, as 'hds-trainer jobs' lists it."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
 
 
 def _serve(command: Serve) -> None:
@@ -141,7 +151,7 @@ def _serve(command: Serve) -> None:
     )
     for noisy in ("absl", "jax"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    asyncio.run(serve(command.host, command.port, command.state_dir, command.database))
+    asyncio.run(serve(command.host, command.port, command.state_dir, command.database, command.security))
 
 
 def _start(command: Train | Refit) -> None:
@@ -150,7 +160,7 @@ def _start(command: Train | Refit) -> None:
     options = v1.TrainingOptions(
         task=command.task, seed=command.seed, epochs=command.epochs, label=command.label
     )
-    client = TrainerClient(command.trainer)
+    client = TrainerClient(command.trainer, command.access)
     if isinstance(command, Train):
         job = client.start_training(options)
     else:
@@ -172,7 +182,7 @@ def _start(command: Train | Refit) -> None:
 
 
 def _policies(command: Policies) -> None:
-    for policy in TrainerClient(command.trainer).policies():
+    for policy in TrainerClient(command.trainer, command.access).policies():
         labels = ",".join(policy.labels) or "-"
         success = policy.metrics.get("simulation_success", float("nan"))
         print(
@@ -182,7 +192,7 @@ def _policies(command: Policies) -> None:
 
 
 def _promote(command: Promote) -> None:
-    client = TrainerClient(command.trainer)
+    client = TrainerClient(command.trainer, command.access)
     matching = [p.version for p in client.policies() if p.version.startswith(command.version)]
     if len(matching) != 1:
         found = "no policy begins" if not matching else f"{len(matching)} policies begin"
@@ -194,7 +204,7 @@ def _promote(command: Promote) -> None:
 
 
 def _jobs(command: Jobs) -> None:
-    client = TrainerClient(command.trainer)
+    client = TrainerClient(command.trainer, command.access)
     response = client.call(client.training.ListJobs, v1.ListJobsRequest())
     assert isinstance(response, v1.ListJobsResponse)
     for job in response.jobs:
@@ -204,7 +214,7 @@ def _jobs(command: Jobs) -> None:
 
 
 def _cancel(command: Cancel) -> None:
-    client = TrainerClient(command.trainer)
+    client = TrainerClient(command.trainer, command.access)
     response = client.call(client.training.CancelJob, v1.CancelJobRequest(id=command.job))
     assert isinstance(response, v1.CancelJobResponse)
     print(f"job {command.job}: {v1.JobState.Name(response.job.state).removeprefix('JOB_STATE_').lower()}")
@@ -218,6 +228,8 @@ COMMANDS = {
     "promote": (Promote, _promote),
     "jobs": (Jobs, _jobs),
     "cancel": (Cancel, _cancel),
+    "certs": (Certs, Certs.run),
+    "token": (Token, Token.run),
 }
 
 
@@ -232,7 +244,7 @@ def main() -> None:
     status = 0
     try:
         carry_out(command)
-    except (CallFailed, OSError) as error:
+    except (CallFailed, OSError, ValueError) as error:
         print(f"hds-trainer: {error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:

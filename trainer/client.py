@@ -5,6 +5,7 @@ from collections.abc import Callable
 import grpc
 
 from protos.hds import v1
+from protos.transport.access import Access
 
 CALL_S = 10.0
 CONNECT_S = 3.0
@@ -17,9 +18,9 @@ class CallFailed(RuntimeError):
 class TrainerClient:
     """Calls to the trainer at `host:port`, whose failures are `CallFailed`; so is its absence."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, access: Access | None = None) -> None:
         self.address = address
-        self._channel = grpc.insecure_channel(address)
+        self._channel = (access or Access()).channel(address)
         self._wait_until_connected()
         self.experience = v1.ExperienceServiceStub(self._channel)
         self.registry = v1.RegistryServiceStub(self._channel)

@@ -8,6 +8,8 @@ from pathlib import Path
 import grpc
 
 from protos.hds import v1
+from protos.transport.address import joined
+from protos.transport.serving import ServerSecurity
 from trainer.jobs.manager import JobManager, remove_half_written
 from trainer.jobs.request import JobRequest, Published
 from trainer.services.experience import ExperienceService
@@ -19,10 +21,6 @@ from trainer.store.registry import PolicyEntry, Registry
 from trainer.store.schema import open_database, sqlite_url
 
 GRACE_S = 0.5
-SERVER_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients keep idle streams alive
-)
 SERVED_LABEL = "stable"
 
 
@@ -90,24 +88,23 @@ class Trainer:
         v1.add_TrainingServiceServicer_to_server(TrainingService(self.jobs, self.experience), server)
 
 
-async def serve(host: str, port: int, state_dir: Path, database: str) -> None:
+async def serve(host: str, port: int, state_dir: Path, database: str, security: ServerSecurity) -> None:
     """Serve until SIGINT or SIGTERM; print the address once the port is bound.
 
     Raises:
-        OSError: the port is taken, or the state cannot be written.
+        OSError: the port is taken, or a file or the state is out of reach.
+        ValueError: the address is public and not secured enough.
     """
+    security.check(host)
     trainer = Trainer(state_dir, database)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = security.server()
     trainer.add_to(server)
-    try:
-        bound = server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {host}:{port}: the port is in use or not allowed") from error
+    bound = security.bind(server, host, port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
-    print(f"hds-trainer listens on {host}:{bound}", flush=True)
+    print(f"hds-trainer listens on {joined(host, bound)}", flush=True)
     working = asyncio.create_task(trainer.jobs.run())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,44 @@
+"""Which right each call needs.
+
+    act     be served with actions
+    log     store transitions
+    read    see policies, episodes and jobs, and download policies; a controller needs it of its trainer
+    admin   train, move labels, roll back, shadow; and read
+
+A call that stands nowhere here needs `admin`; health needs nothing, so that whatever watches a server can.
+"""
+
+RIGHTS = ("act", "log", "read", "admin")
+
+OPEN = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
+
+_READ = frozenset({"read", "admin"})
+_ANY = frozenset(RIGHTS)
+
+NEEDED = {
+    "/hds.v1.PolicyService/Control": frozenset({"act"}),
+    "/hds.v1.PolicyService/Act": frozenset({"act"}),
+    "/hds.v1.PolicyService/Describe": _READ | {"act"},
+    "/hds.v1.PolicyAdminService/RollBack": frozenset({"admin"}),
+    "/hds.v1.PolicyAdminService/SetShadow": frozenset({"admin"}),
+    "/hds.v1.ExperienceService/Append": frozenset({"log"}),
+    "/hds.v1.ExperienceService/GetWatermark": frozenset({"log"}),
+    "/hds.v1.ExperienceService/ListEpisodes": _READ,
+    "/hds.v1.ExperienceService/ReadEpisode": _READ,
+    "/hds.v1.TrainingService/StartTraining": frozenset({"admin"}),
+    "/hds.v1.TrainingService/StartRefit": frozenset({"admin"}),
+    "/hds.v1.TrainingService/CancelJob": frozenset({"admin"}),
+    "/hds.v1.TrainingService/GetJob": _READ,
+    "/hds.v1.TrainingService/ListJobs": _READ,
+    "/hds.v1.TrainingService/WatchJob": _READ,
+    "/hds.v1.RegistryService/SetLabel": frozenset({"admin"}),
+    "/hds.v1.RegistryService/ListPolicies": _READ,
+    "/hds.v1.RegistryService/WatchLabel": _READ,
+    "/hds.v1.RegistryService/DownloadPolicy": _READ,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
+}
+
+
+def needed(method: str) -> frozenset[str]:
+    """Return the rights of which `method` needs one."""
+    return NEEDED.get(method, frozenset({"admin"}))

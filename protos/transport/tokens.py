@@ -1,0 +1,113 @@
+"""Tokens: random secrets with names and rights. The file keeps their SHA-256 digests only.
+
+    [[token]]
+    name = "rig-1"
+    rights = ["act", "log"]
+    sha256 = "…"
+
+A token has 256 random bits, so a plain digest cannot be guessed from.
+"""
+
+import hashlib
+import logging
+import re
+import secrets
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+from protos.transport.rights import RIGHTS
+
+LOG = logging.getLogger("transport")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Grant(NamedTuple):
+    """Whose token it is and what it may do."""
+
+    name: str
+    rights: frozenset[str]
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _check(name: object, rights: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"a token's name is up to 64 letters, digits, dots, dashes and underscores; got {name!r}"
+        )
+    if not isinstance(rights, list | tuple) or not rights or not set(rights) <= set(RIGHTS):
+        raise ValueError(
+            f"the rights of token {name!r} must be among {', '.join(RIGHTS)}, at least one; got {rights!r}"
+        )
+
+
+def read_tokens(path: Path) -> dict[str, Grant]:
+    """Return the grants of a file by digest.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: naming the file and what is wrong.
+    """
+    try:
+        entries = tomllib.loads(path.read_text()).get("token", [])
+        found: dict[str, Grant] = {}
+        for entry in entries:
+            _check(entry.get("name"), entry.get("rights"))
+            digest = str(entry.get("sha256", "")).lower()
+            if not re.fullmatch(r"[0-9a-f]{64}", digest):
+                raise ValueError(f"the sha256 of token {entry['name']!r} must be 64 hexadecimal digits")
+            found[digest] = Grant(entry["name"], frozenset(entry["rights"]))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"the tokens in {path} cannot be used: {error}") from error
+    return found
+
+
+def add_token(path: Path, name: str, rights: tuple[str, ...]) -> str:
+    """Make a token, add its digest to the file, and return it; it can't be had from the file again.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: a name that is taken or malformed, or an unknown right.
+    """
+    _check(name, rights)
+    if path.exists() and name in {grant.name for grant in read_tokens(path).values()}:
+        raise ValueError(f"{path} has a token {name!r} already; delete its entry first, which revokes it")
+    token = secrets.token_urlsafe(32)
+    listed = ", ".join(f'"{right}"' for right in rights)
+    if not path.exists():
+        path.touch(mode=0o600)
+    with path.open("a") as file:
+        file.write(f'[[token]]\nname = "{name}"\nrights = [{listed}]\nsha256 = "{_digest(token)}"\n\n')
+    return token
+
+
+class TokenFile:
+    """The grants of a file, read anew when it changes, so that a token is revoked without a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = self._now()
+        self._grants = read_tokens(path)
+
+    def find(self, token: str) -> Grant | None:
+        """Return what `token` may do, None if it is not known."""
+        self._reread()
+        return self._grants.get(_digest(token))
+
+    def _now(self) -> tuple[int, int]:
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size
+
+    def _reread(self) -> None:
+        try:
+            stamp = self._now()
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            self._grants = read_tokens(self._path)
+            LOG.info("read %d tokens from %s", len(self._grants), self._path)
+        except (OSError, ValueError) as error:
+            LOG.error("the tokens read before stay in force: %s", error)

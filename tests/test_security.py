@@ -1,0 +1,272 @@
+"""TLS, tokens and public addresses, on real servers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from protos.hds import v1
+from protos.transport import rights
+from protos.transport.access import Access
+from protos.transport.address import is_loopback
+from protos.transport.certs import make_certificates
+from protos.transport.tokens import add_token, read_tokens
+from tests.programs import STILL, Programs, run
+from tests.test_controller import PLANT, eventually
+
+
+class Site:
+    """Certificates and tokens below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        make_certificates(root / "certs", ("localhost", "127.0.0.1"), days=1)
+        self.tokens = root / "tokens.toml"
+
+    def server(self, *more: str) -> list[str]:
+        certs = self.root / "certs"
+        pair = [
+            "--security.certificate",
+            str(certs / "server.pem"),
+            "--security.key",
+            str(certs / "server.key"),
+        ]
+        return [*pair, *more]
+
+    def with_tokens(self) -> list[str]:
+        return self.server("--security.tokens", str(self.tokens))
+
+    def client(self, name: str = "", *rights_of: str) -> Access:
+        """Return access with a token called `name`, which is made if there are rights."""
+        file = self.root / f"{name}.token"
+        if rights_of:
+            file.write_text(add_token(self.tokens, name, rights_of))
+        return Access(ca=self.root / "certs" / "ca.pem", token_file=file if name else None)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def code_of(call: Callable[[], object]) -> grpc.StatusCode:
+    try:
+        call()
+    except grpc.RpcError as error:
+        return error.code()  # pyright: ignore[reportAttributeAccessIssue]
+    return grpc.StatusCode.OK
+
+
+def control(channel: grpc.Channel) -> v1.ControlResponse:
+    hello = v1.ControlRequest(hello=v1.Hello(plant=PLANT))
+    return next(iter(v1.PolicyServiceStub(channel).Control(iter([hello]), timeout=10.0)))
+
+
+def append(channel: grpc.Channel) -> v1.AppendResponse:
+    session = v1.Session(id="s1", task="cartpole_swingup", plant=PLANT)
+    row = v1.Transition(x=[0.0] * 4, x_next=[0.0] * 4, u_applied=[0.0], purpose=v1.PURPOSE_COLLECT)
+    request = v1.AppendRequest(session=session, transitions=[row])
+    return next(iter(v1.ExperienceServiceStub(channel).Append(iter([request]), timeout=10.0)))
+
+
+def train(channel: grpc.Channel) -> v1.StartTrainingResponse:
+    options = v1.TrainingOptions(task="cartpole_swingup", epochs=1, label="x")
+    return v1.TrainingServiceStub(channel).StartTraining(
+        v1.StartTrainingRequest(options=options), timeout=10.0
+    )
+
+
+def policies(channel: grpc.Channel) -> v1.ListPoliciesResponse:
+    return v1.RegistryServiceStub(channel).ListPolicies(v1.ListPoliciesRequest(), timeout=10.0)
+
+
+def jobs(channel: grpc.Channel) -> v1.ListJobsResponse:
+    return v1.TrainingServiceStub(channel).ListJobs(v1.ListJobsRequest(), timeout=10.0)
+
+
+def watermark(channel: grpc.Channel) -> v1.GetWatermarkResponse:
+    stub = v1.ExperienceServiceStub(channel)
+    return stub.GetWatermark(v1.GetWatermarkRequest(session="s1"), timeout=10.0)
+
+
+def test_every_call_of_the_wire_has_its_rights_written_down() -> None:
+    files = (v1.DescribeRequest, v1.AppendRequest, v1.StartRefitRequest, v1.ListPoliciesRequest)
+    described = [service for kind in files for service in kind.DESCRIPTOR.file.services_by_name.values()]
+    methods = {f"/{s.full_name}/{method.name}" for s in described for method in s.methods}
+    assert len(methods) > 15
+    assert methods == {method for method in rights.NEEDED if method.startswith("/hds.v1.")}
+    assert all(some <= set(rights.RIGHTS) for some in rights.NEEDED.values())
+    assert rights.needed("/hds.v1.Unheard/Of") == {"admin"}
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("127.8.0.1", True), ("localhost", True), ("::1", True), ("[::1]", True),
+     ("0.0.0.0", False), ("::", False), ("192.168.0.4", False), ("rig.local", False), ("", False)],
+)  # fmt: skip
+def test_only_this_machines_own_addresses_are_loopback(host: str, alone: bool) -> None:
+    assert is_loopback(host) is alone
+
+
+@pytest.mark.parametrize("module", ["trainer", "controller"])
+def test_a_public_address_needs_tls_and_authentication(module: str, site: Site) -> None:
+    words = ["serve", "--host", "0.0.0.0", "--port", "0", "--state-dir", str(site.root / "state")]
+    bare = run(module, *words)
+    assert bare.returncode in {1, 2}
+    assert "0.0.0.0 is not loopback" in bare.stderr
+    assert "TLS (--security.certificate" in bare.stderr
+    assert "--security.force-public" in bare.stderr
+    half = run(module, *words, *site.server())
+    assert half.returncode in {1, 2}
+    assert "TLS (" not in half.stderr
+    assert "authentication (--security.tokens or --security.client-ca)" in half.stderr
+    assert not (site.root / "state").exists(), "nothing was begun"
+
+
+def test_a_public_address_can_be_secured_or_forced(programs: Programs, site: Site) -> None:
+    site.client("any", "read")
+    for words in (site.with_tokens(), ["--security.force-public"]):
+        program, address = programs.trainer("0", "--host", "0.0.0.0", *words)
+        assert address.startswith("0.0.0.0:")
+        program.end()
+
+
+def test_each_token_opens_what_its_rights_say_and_nothing_else_is_done(
+    programs: Programs, publish: Callable[..., str], site: Site
+) -> None:
+    publish(seed=1)
+    ok, denied = grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED
+    access = {name: site.client(name, name) for name in rights.RIGHTS}
+    _, trainer = programs.trainer("0", *site.with_tokens())
+    _, controller = programs.controller(trainer, *site.with_tokens(), *access["read"].arguments())
+    to_trainer = {name: one.channel(trainer) for name, one in access.items()}
+    to_controller = {name: one.channel(controller) for name, one in access.items()}
+
+    def roll_back(channel: grpc.Channel) -> object:
+        return v1.PolicyAdminServiceStub(channel).RollBack(v1.RollBackRequest(), timeout=10.0)
+
+    eventually(lambda: control(to_controller["act"]).HasField("welcome"))
+    for name in ("log", "read", "admin"):
+        assert code_of(lambda name=name: control(to_controller[name])) == denied
+    for name in ("act", "log", "read"):
+        assert code_of(lambda name=name: roll_back(to_controller[name])) == denied
+        assert code_of(lambda name=name: train(to_trainer[name])) == denied
+    assert code_of(lambda: roll_back(to_controller["admin"])) == grpc.StatusCode.FAILED_PRECONDITION
+    for name in ("act", "read", "admin"):
+        assert code_of(lambda name=name: append(to_trainer[name])) == denied
+    assert watermark(to_trainer["log"]).next_sequence == 0, "nothing was stored"
+    assert append(to_trainer["log"]).next_sequence == 1
+    assert not jobs(to_trainer["read"]).jobs, "nothing was begun"
+    codes = {name: code_of(lambda name=name: policies(to_trainer[name])) for name in rights.RIGHTS}
+    assert codes == {"act": denied, "log": denied, "read": ok, "admin": ok}
+
+
+def test_without_a_token_or_with_an_unknown_or_revoked_one_nothing_opens(
+    programs: Programs, site: Site
+) -> None:
+    allowed = site.client("mine", "read").channel
+    _, trainer = programs.trainer("0", *site.with_tokens())
+    assert policies(allowed(trainer)).policies == []
+    nobody = site.client().channel(trainer)
+    assert code_of(lambda: policies(nobody)) == grpc.StatusCode.UNAUTHENTICATED
+    assert code_of(lambda: append(nobody)) == grpc.StatusCode.UNAUTHENTICATED
+    (site.root / "guess.token").write_text("x" * 43)
+    guess = site.client("guess").channel(trainer)
+    assert code_of(lambda: policies(guess)) == grpc.StatusCode.UNAUTHENTICATED
+    site.tokens.write_text("")
+    assert code_of(lambda: policies(allowed(trainer))) == grpc.StatusCode.UNAUTHENTICATED, "revoked at once"
+    site.client("other", "read")
+    assert policies(site.client("other").channel(trainer)).policies == [], "and granted at once"
+    site.tokens.write_text("not toml [")
+    assert policies(site.client("other").channel(trainer)).policies == [], "a broken file revokes nobody"
+
+
+def test_mutual_tls_takes_only_clients_of_its_authority(programs: Programs, site: Site) -> None:
+    certs, strange = site.root / "certs", site.root / "strange"
+    make_certificates(strange, ("localhost",), days=1)
+    _, trainer = programs.trainer("0", *site.server("--security.client-ca", str(certs / "ca.pem")))
+    member = Access(ca=certs / "ca.pem", certificate=certs / "client.pem", key=certs / "client.key")
+    assert policies(member.channel(trainer)).policies == []
+    stranger = Access(ca=certs / "ca.pem", certificate=strange / "client.pem", key=strange / "client.key")
+    for access in (stranger, Access(ca=certs / "ca.pem"), Access(), Access(ca=strange / "ca.pem")):
+        code = code_of(lambda access=access: policies(access.channel(trainer)))
+        assert code == grpc.StatusCode.UNAVAILABLE, "the handshake fails, before any call"
+
+
+def test_a_renewed_certificate_is_taken_without_a_restart(programs: Programs, site: Site) -> None:
+    _, trainer = programs.trainer("0", *site.server())
+    assert policies(site.client().channel(trainer)).policies == []
+    renewed = site.root / "renewed"
+    make_certificates(renewed, ("127.0.0.1",), days=1)
+    for name in ("server.key", "server.pem"):
+        (renewed / name).replace(site.root / "certs" / name)
+    assert policies(Access(ca=renewed / "ca.pem").channel(trainer)).policies == []
+
+
+def test_the_whole_loop_runs_over_tls_with_tokens(
+    programs: Programs, publish: Callable[..., str], site: Site
+) -> None:
+    version = publish(seed=1)
+    rig, reader = site.client("rig-1", "act", "log"), site.client("controller", "read")
+    mutual = site.server("--security.tokens", str(site.tokens))
+    _, trainer = programs.trainer("0", *mutual)
+    _, controller = programs.controller(trainer, *mutual, *reader.arguments())
+    words = ["run", "--plant", STILL, "--collect", "0.4", "--controller", controller]
+    words += ["--trainer", trainer, "--spool", str(site.root / "spool.sqlite")]
+    driven = run("real_env", *words, *rig.arguments())
+    assert (driven.returncode, f"policy {version[:12]}" in driven.stderr) == (0, True), driven.stderr
+    refused = run("real_env", *words, *reader.arguments())
+    assert refused.returncode == 1
+    assert "token 'controller' has the rights: read" in refused.stderr
+    listed = run("trainer", "policies", "--trainer", trainer, *reader.arguments())
+    assert version[:12] in listed.stdout
+    described = run("controller", "describe", "--controller", controller, *rig.arguments())
+    assert version in described.stdout
+
+
+def test_certificates_and_tokens_are_never_overwritten_and_kept_from_others(tmp_path: Path) -> None:
+    out, tokens = tmp_path / "certs", tmp_path / "tokens.toml"
+    made = run("controller", "certs", "--out", str(out), "--hosts", "rig", "10.0.0.7")
+    assert made.returncode == 0, made.stderr
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert all((out / name).stat().st_mode & 0o077 == 0 for name in ("ca.key", "server.key", "client.key"))
+    again = run("trainer", "certs", "--out", str(out))
+    assert again.returncode != 0
+    assert "ca.pem exists" in again.stderr
+    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+    words = ["token", "--name", "rig-1", "--rights", "act", "log", "--tokens", str(tokens)]
+    token = run("controller", *words).stdout.strip()
+    assert len(token) == 43
+    assert token not in tokens.read_text()
+    assert [(g.name, g.rights) for g in read_tokens(tokens).values()] == [("rig-1", {"act", "log"})]
+    assert tokens.stat().st_mode & 0o077 == 0
+    twice = run("trainer", *words)
+    assert twice.returncode != 0
+    assert "has a token 'rig-1' already" in twice.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ('[[token]]\nname = "a"\nrights = ["all"]\nsha256 = ""', "must be among act, log, read, admin"),
+        ('[[token]]\nname = "a b"\nrights = ["act"]\nsha256 = ""', "a token's name is"),
+        ('[[token]]\nname = "a"\nrights = ["act"]\nsha256 = "12"', "must be 64 hexadecimal digits"),
+        ("token = 3", "cannot be used"),
+    ],
+)
+def test_a_malformed_token_file_is_named(wrong: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    file.write_text(wrong)
+    with pytest.raises(ValueError, match=message) as raised:
+        read_tokens(file)
+    assert str(file) in str(raised.value)
+
+
+def test_a_token_travels_over_tls_only(tmp_path: Path) -> None:
+    (tmp_path / "a.token").write_text("secret")
+    with pytest.raises(ValueError, match=r"--access.token-file needs --access.ca"):
+        Access(token_file=tmp_path / "a.token").channel("127.0.0.1:1")
+    refused = run("trainer", "serve", "--port", "0", "--security.tokens", str(tmp_path / "a.token"))
+    assert refused.returncode != 0
+    assert "--security.tokens needs TLS" in refused.stderr
