@@ -23,6 +23,8 @@ from real_env.excitation import Excitation
 from real_env.fallback import FALLBACKS
 from real_env.faults import Faults, FaultyPlant
 from real_env.interrupt import run_interruptibly
+from real_env.limits import Limits
+from real_env.plant import Plant
 from real_env.plants import PLANTS, make_plant
 from real_env.policy_link import PolicyLink, Refused
 from real_env.session import Session, new_session_id
@@ -71,6 +73,8 @@ class Run:
     """What acts when no usable answer came."""
     max_misses: int = 25
     """Consecutive misses [control steps] that latch the emergency stop; it lasts until it is reset."""
+    limits: Limits = field(default_factory=Limits)
+    """What neither action nor plant may exceed."""
     reset_stop: bool = False
     """Reset the emergency stop first."""
     access: Access = field(default_factory=Access)
@@ -151,6 +155,17 @@ class Events:
                 print(json.dumps({"event": event, **fields}), flush=True)
 
 
+def _make_plant(command: Run) -> Plant:
+    """Return the plant, with its faults; one that does not fit the options is closed."""
+    plant = make_plant(command.plant, command.seed)
+    try:
+        command.limits.check(plant.spec)
+        return FaultyPlant(plant, command.faults, command.seed) if command.faults.any() else plant
+    except ValueError:
+        plant.close()
+        raise
+
+
 def _run(command: Run, stop: threading.Event) -> int:
     events = Events(command.events)
     try:
@@ -161,9 +176,7 @@ def _run(command: Run, stop: threading.Event) -> int:
             emergency_stop.reset()
         emergency_stop.check()
         events.say(f"preparing plant {command.plant} …")
-        plant = make_plant(command.plant, command.seed)
-        if command.faults.any():
-            plant = FaultyPlant(plant, command.faults, command.seed)
+        plant = _make_plant(command)
     except (ValueError, OSError, ModuleNotFoundError, StopIsLatched) as error:
         events.say(f"hds-real-env: {error}")
         return 2
@@ -178,6 +191,7 @@ def _run(command: Run, stop: threading.Event) -> int:
         command.deadline,
         command.max_misses,
         FALLBACKS[command.fallback],
+        command.limits,
     )
     progress = lambda share: events.emit("progress", share=share)  # noqa: E731
     size = len(plant.spec.action_names)
@@ -222,7 +236,8 @@ def _drive(runner: Session, requested: Iterator[phases.Phase] | list[phases.Phas
             f"{report.phase}: {report.episodes} episodes, {report.seconds:.1f} s; "
             f"{report.misses} answers missed, {report.overruns} ticks overran; "
             f"policy {', '.join(v[:12] for v in report.policy_versions) or 'none'}\n"
-            f"  ticks late by {words.format(**late)}; answers after {words.format(**answers)}"
+            + "".join(f"  an episode ended: {left}\n" for left in report.limits_exceeded)
+            + f"  ticks late by {words.format(**late)}; answers after {words.format(**answers)}"
         )
     return 130 if runner.stop.is_set() else 0
 

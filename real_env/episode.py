@@ -2,7 +2,8 @@
 
 Ticks are absolute (`start + k dt`), so an overrun does not shift the ones after it. Every answer has
 a deadline; one that is missing, late, for another tick, not finite or beyond the limits is dropped
-and the fallback law acts instead. Requested and applied action are both recorded.
+and the fallback law acts instead. Limits hold for whatever acts. Requested and applied action are both
+recorded, and why they differ.
 """
 
 import threading
@@ -15,6 +16,7 @@ import numpy as np
 from protos.hds import v1
 from real_env.clock import Clock
 from real_env.fallback import Fallback
+from real_env.limits import Limits
 from real_env.plant import Plant, Reading
 from real_env.spread import Spread
 
@@ -36,12 +38,14 @@ class LoopSettings:
         deadline: share of the control step within which an answer must be here, in (0, 1].
         max_misses: consecutive misses that latch a stop.
         fallback: acts when no usable answer came.
+        limits: what is applied, and where the plant may be.
     """
 
     episode_steps: int
     deadline: float
     max_misses: int
     fallback: Fallback
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass
@@ -53,10 +57,12 @@ class Timing:
     misses: int = 0
     lateness: Spread = field(default_factory=Spread)
     answers: Spread = field(default_factory=Spread)
+    left: list[str] = field(default_factory=list)
+    """Which limit of the state ended the episode."""
 
 
 class Stopped(RuntimeError):
-    """Too many consecutive misses; the plant is left without torque until an explicit new start."""
+    """Too many consecutive misses, or a limit; the plant is left without torque until an explicit start."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,15 @@ class Numbering:
 
 
 class Decision(NamedTuple):
-    """What is applied at one tick: `u[m]`, what was requested (None if unusable), and why not that."""
+    """What is applied at one tick: `u[m]`, what was requested (None if unusable), and why not that.
+
+    `missed` says that the fallback acted.
+    """
 
     applied: np.ndarray
     requested: np.ndarray | None
-    reason: str | None
+    missed: bool
+    reason: str
     policy_version: str
 
 
@@ -95,8 +105,12 @@ def run_episode(
     `record` gets every transition; `excite(k)` is added to the requested action of tick k.
 
     Raises:
-        Stopped: after `settings.max_misses` consecutive misses; every step until then is recorded.
+        Stopped: after `settings.max_misses` consecutive misses, or if the plant begins beyond its limits or,
+            where `limits.latch` says so, leaves them; every step until then is recorded.
     """
+    limits, spec = settings.limits, plant.spec
+    if why := limits.beyond(first.x, spec):
+        raise Stopped(f"the plant would begin beyond its limits: {why}")
     dt_ns = round(plant.spec.control_dt * 1e9)
     patience_ns = round(settings.deadline * dt_ns)
     start_ns, steps = clock.now_ns(), min(settings.episode_steps, max_steps)
@@ -117,13 +131,21 @@ def run_episode(
         answer = asker.ask(observation, tick_ns + patience_ns)
         timing.answers.add((clock.now_ns() - tick_ns) * 1e-6)
         decision = _decide(answer, observation, u_last, reading, settings.fallback, excite(k))
+        decision = _limited(decision, u_last, limits, spec.control_dt)
         after = plant.exchange(decision.applied)
+        if left := limits.beyond(after.x, spec):
+            after = Reading(after.x, terminated=True)
         ended = k + 1 == steps or stop.is_set()
         record(_transition(numbering, observation, decision, after, ended))
-        misses_in_row = 0 if decision.reason is None else misses_in_row + 1
+        misses_in_row = misses_in_row + 1 if decision.missed else 0
         timing.steps += 1
-        timing.misses += decision.reason is not None
+        timing.misses += decision.missed
         timing.overruns += clock.now_ns() > tick_ns + dt_ns
+        if left:
+            plant.exchange(np.zeros_like(u_last))
+            timing.left.append(left)
+            if limits.latch:
+                raise Stopped(f"stopped, since {left}")
         if misses_in_row >= settings.max_misses:
             raise Stopped(
                 f"stopped after {misses_in_row} consecutive answers were missed; the last: {decision.reason}"
@@ -150,15 +172,21 @@ def _decide(
     version = "" if isinstance(answer, str) else answer.policy_version
     if requested is None:
         u = fallback(reading.x, u_last)
-        return Decision(u if np.all(np.isfinite(u)) else np.zeros_like(u_last), None, reason, version)
+        finite = u if np.all(np.isfinite(u)) else np.zeros_like(u_last)
+        return Decision(finite, None, True, reason or "", version)
     applied = np.clip(requested + excitation, -1.0, 1.0).astype(np.float32)
-    return Decision(applied, requested, None, version)
+    return Decision(applied, requested, False, "", version)
+
+
+def _limited(decision: Decision, u_last: np.ndarray, limits: Limits, control_dt: float) -> Decision:
+    applied, why = limits.applied(decision.applied, u_last, control_dt)
+    reason = "; ".join(filter(None, (decision.reason, why)))
+    return decision._replace(applied=applied, reason=reason)
 
 
 def _transition(
     numbering: Numbering, observation: v1.Observation, decision: Decision, after: Reading, ended: bool
 ) -> v1.Transition:
-    from_policy = decision.reason is None
     return v1.Transition(
         sequence=observation.sequence,
         episode=numbering.episode,
@@ -171,8 +199,8 @@ def _transition(
         terminated=after.terminated,
         truncated=ended and not after.terminated,
         policy_version=decision.policy_version,
-        action_source=v1.ACTION_SOURCE_POLICY if from_policy else v1.ACTION_SOURCE_FALLBACK,
-        fallback_reason=decision.reason or "",
+        action_source=v1.ACTION_SOURCE_FALLBACK if decision.missed else v1.ACTION_SOURCE_POLICY,
+        reason=decision.reason,
     )
 
 

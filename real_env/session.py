@@ -21,6 +21,8 @@ from real_env.spool import Spool
 from real_env.spread import Spread
 from real_env.uplink import Uplink
 
+LISTED = 20
+
 
 def new_session_id() -> str:
     """Return an id that sorts by time and does not repeat."""
@@ -33,6 +35,7 @@ class PhaseReport:
 
     Attributes:
         lateness: how late ticks began, the jitter of the loop [ms].
+        limits_exceeded: which limits of the state ended episodes, the first 20.
         answers: from a tick to its answer, or to its deadline [ms].
     """
 
@@ -44,6 +47,7 @@ class PhaseReport:
     steps: int = 0
     misses: int = 0
     overruns: int = 0
+    limits_exceeded: list[str] = field(default_factory=list)
     policy_versions: list[str] = field(default_factory=list)
     lateness: Spread = field(default_factory=Spread)
     answers: Spread = field(default_factory=Spread)
@@ -55,6 +59,7 @@ class PhaseReport:
         self.seconds += timing.steps * control_dt
         self.misses += timing.misses
         self.overruns += timing.overruns
+        self.limits_exceeded = (self.limits_exceeded + timing.left)[:LISTED]
         self.lateness.include(timing.lateness)
         self.answers.include(timing.answers)
 

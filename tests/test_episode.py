@@ -11,6 +11,7 @@ from real_env.clock import VirtualClock
 from real_env.episode import LoopSettings, Numbering, Stopped, Timing, run_episode
 from real_env.excitation import Excitation, no_excitation
 from real_env.fallback import FALLBACKS
+from real_env.limits import Limits
 from real_env.plant import PlantSpec, Reading
 
 DT_NS = 40_000_000
@@ -66,10 +67,11 @@ def drive(
     excite: Callable = no_excitation,
     max_misses: int = 100,
     fallback: str = "zero",
+    limits: Limits | None = None,
 ) -> tuple[Timing, list[v1.Transition], Scripted]:
     clock = VirtualClock()
     asker, recorded = Scripted(clock, answer, delay_ns), []
-    settings = LoopSettings(steps, 0.8, max_misses, FALLBACKS[fallback])
+    settings = LoopSettings(steps, 0.8, max_misses, FALLBACKS[fallback], limits or Limits())
     numbering = Numbering(100, 7, v1.PURPOSE_COLLECT, 0)
     cart = plant or Cart()
     timing = run_episode(
@@ -127,7 +129,7 @@ def test_an_unusable_answer_never_reaches_the_plant(answer: Answer, reason: str)
     assert set(cart.commands) == {0.0}
     for row in recorded:
         assert row.action_source == v1.ACTION_SOURCE_FALLBACK
-        assert reason in row.fallback_reason
+        assert reason in row.reason
         assert not row.u_requested
 
 
@@ -193,7 +195,7 @@ def test_a_reading_that_is_not_finite_never_reaches_the_plant(name: str) -> None
     refused = lambda o: good(o) if np.all(np.isfinite(o.x)) else "v is nan"  # noqa: E731
     _, recorded, _ = drive(refused, plant=plant, fallback=name)
     assert np.all(np.isfinite(plant.commands))
-    assert [row.fallback_reason for row in recorded] == [""] + 9 * ["v is nan"]
+    assert [row.reason for row in recorded] == [""] + 9 * ["v is nan"]
 
 
 def test_the_damping_fallback_pushes_against_the_velocity() -> None:

@@ -36,7 +36,7 @@ class Transition(NamedTuple):
     truncated: bool
     policy_version: str
     action_source: int
-    fallback_reason: str
+    reason: str
 
 
 @dataclass(frozen=True)

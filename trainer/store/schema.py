@@ -37,7 +37,7 @@ TRANSITIONS = sa.Table(
     sa.Column("truncated", sa.Boolean, nullable=False),
     sa.Column("policy_version", sa.String, nullable=False),
     sa.Column("action_source", sa.Integer, nullable=False),
-    sa.Column("fallback_reason", sa.String, nullable=False),
+    sa.Column("fallback_reason", sa.String, key="reason", nullable=False),
 )
 sa.Index("transitions_by_purpose", TRANSITIONS.c.purpose, TRANSITIONS.c.session, TRANSITIONS.c.sequence)
 

@@ -40,7 +40,7 @@ class PlantSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state_names: _Optional[_Iterable[str]] = ..., action_names: _Optional[_Iterable[str]] = ..., control_dt_s: _Optional[float] = ...) -> None: ...
 
 class Transition(_message.Message):
-    __slots__ = ("sequence", "episode", "purpose", "x", "u_requested", "u_applied", "x_next", "t_ns", "terminated", "truncated", "policy_version", "action_source", "fallback_reason")
+    __slots__ = ("sequence", "episode", "purpose", "x", "u_requested", "u_applied", "x_next", "t_ns", "terminated", "truncated", "policy_version", "action_source", "reason")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EPISODE_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
@@ -53,7 +53,7 @@ class Transition(_message.Message):
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     ACTION_SOURCE_FIELD_NUMBER: _ClassVar[int]
-    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     episode: int
     purpose: Purpose
@@ -66,5 +66,5 @@ class Transition(_message.Message):
     truncated: bool
     policy_version: str
     action_source: ActionSource
-    fallback_reason: str
-    def __init__(self, sequence: _Optional[int] = ..., episode: _Optional[int] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., x: _Optional[_Iterable[float]] = ..., u_requested: _Optional[_Iterable[float]] = ..., u_applied: _Optional[_Iterable[float]] = ..., x_next: _Optional[_Iterable[float]] = ..., t_ns: _Optional[int] = ..., terminated: bool = ..., truncated: bool = ..., policy_version: _Optional[str] = ..., action_source: _Optional[_Union[ActionSource, str]] = ..., fallback_reason: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, sequence: _Optional[int] = ..., episode: _Optional[int] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., x: _Optional[_Iterable[float]] = ..., u_requested: _Optional[_Iterable[float]] = ..., u_applied: _Optional[_Iterable[float]] = ..., x_next: _Optional[_Iterable[float]] = ..., t_ns: _Optional[int] = ..., terminated: bool = ..., truncated: bool = ..., policy_version: _Optional[str] = ..., action_source: _Optional[_Union[ActionSource, str]] = ..., reason: _Optional[str] = ...) -> None: ...
