@@ -7,7 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,8 +24,8 @@ from real_env.fallback import FALLBACKS
 from real_env.faults import Faults, FaultyPlant
 from real_env.interrupt import run_interruptibly
 from real_env.limits import Limits
-from real_env.plant import Plant
-from real_env.plants import PLANTS, make_plant
+from real_env.plant import Plant, PlantSpec
+from real_env.plants import DESCRIPTIONS, make_plant
 from real_env.policy_link import PolicyLink, Refused
 from real_env.session import Session, new_session_id
 from real_env.spool import Spool
@@ -41,9 +41,11 @@ class Run:
     Example: hds-real-env run --plant brax-friction --collect 5 --real-time
     """
 
-    plant: Annotated[str, tyro.conf.arg(help=f"{', '.join(PLANTS)}, or your own: my_rig.py:MyRig.")] = (
-        "brax-friction"
-    )
+    plant: Annotated[str, tyro.conf.arg(help=f"One of: {', '.join(DESCRIPTIONS)}.")] = "brax-friction"
+    state_names: tuple[str, ...] = ()
+    """Call the plant's states so, in their order, as the policy's task does."""
+    action_names: tuple[str, ...] = ()
+    """Call the plant's actions so."""
     task: str = "cartpole_swingup"
     """The task that the trainer scores the episodes by."""
     seed: int = 0
@@ -155,11 +157,24 @@ class Events:
                 print(json.dumps({"event": event, **fields}), flush=True)
 
 
+def _renamed(spec: PlantSpec, command: Run) -> PlantSpec:
+    names = {"state_names": command.state_names, "action_names": command.action_names}
+    for field_name, given in names.items():
+        known = getattr(spec, field_name)
+        if given and len(given) != len(known):
+            option = "--" + field_name.replace("_", "-")
+            raise ValueError(f"{option} needs a name for each of: {', '.join(known)}; got {len(given)}")
+    return replace(spec, **{field_name: given for field_name, given in names.items() if given})
+
+
 def _make_plant(command: Run) -> Plant:
     """Return the plant, with its faults; one that does not fit the options is closed."""
-    plant = make_plant(command.plant, command.seed)
+    plant = make_plant(command.plant, command.seed, command.access)
     try:
+        plant.spec = _renamed(plant.spec, command)
         command.limits.check(plant.spec)
+        if plant.spec.real_time and not command.real_time:
+            raise ValueError(f"plant {command.plant!r} moves by itself; say --real-time")
         return FaultyPlant(plant, command.faults, command.seed) if command.faults.any() else plant
     except ValueError:
         plant.close()
@@ -255,6 +270,6 @@ def main() -> None:
         description="Drive a plant with the served policy, and record what it does.",
     )
     if isinstance(command, Plants):
-        print("\n".join(PLANTS))
+        print("\n".join(f"{name:26} {words}" for name, words in DESCRIPTIONS.items()))
         return
     sys.exit(run_interruptibly(lambda stop: _run(command, stop)))

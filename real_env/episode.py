@@ -133,9 +133,10 @@ def run_episode(
         decision = _decide(answer, observation, u_last, reading, settings.fallback, excite(k))
         decision = _limited(decision, u_last, limits, spec.control_dt)
         after = plant.exchange(decision.applied)
+        decision = _as_told(decision, after)
         if left := limits.beyond(after.x, spec):
-            after = Reading(after.x, terminated=True)
-        ended = k + 1 == steps or stop.is_set()
+            after = after._replace(terminated=True)
+        ended = k + 1 == steps or after.ended or stop.is_set()
         record(_transition(numbering, observation, decision, after, ended))
         misses_in_row = misses_in_row + 1 if decision.missed else 0
         timing.steps += 1
@@ -182,6 +183,14 @@ def _limited(decision: Decision, u_last: np.ndarray, limits: Limits, control_dt:
     applied, why = limits.applied(decision.applied, u_last, control_dt)
     reason = "; ".join(filter(None, (decision.reason, why)))
     return decision._replace(applied=applied, reason=reason)
+
+
+def _as_told(decision: Decision, after: Reading) -> Decision:
+    """Return `decision` with what the plant says it applied, where it says so."""
+    if after.u_applied is None or np.array_equal(after.u_applied, decision.applied):
+        return decision
+    reason = "; ".join(filter(None, (decision.reason, "the plant tells that it applied this")))
+    return decision._replace(applied=after.u_applied, reason=reason)
 
 
 def _transition(

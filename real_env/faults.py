@@ -97,7 +97,7 @@ class FaultyPlant:
             np.where(np.abs(command) <= self._faults.dead_band, 0.0, command).astype(np.float32)
         )
         after = self._plant.exchange(self._commands.popleft())
-        return Reading(self._tell(after.x), after.terminated)
+        return after._replace(x=self._tell(after.x))
 
     def close(self) -> None:
         """Close the plant."""

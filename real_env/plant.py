@@ -14,10 +14,19 @@ from protos.hds import v1
 
 
 class Reading(NamedTuple):
-    """State `x[n]` (float32), and whether the plant has left its safe set."""
+    """What a plant tells at the end of a control step.
+
+    Attributes:
+        x: state [n], float32.
+        terminated: whether the plant has left its safe set.
+        u_applied: what the plant really applied [m], if it knows better than the loop; else None.
+        ended: whether the plant can't go on, without having left its safe set: the episode is truncated.
+    """
 
     x: np.ndarray
     terminated: bool
+    u_applied: np.ndarray | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class PlantSpec:
         action_names: m names with units, in the order of u.
         control_dt: control step [s], > 0.
         parameters: constants of the plant, for the record only; never sent to the trainer.
+        real_time: whether it moves by itself, so that only the wall clock fits it.
+        live: whether it moves as it is told; a recording does not, and nothing is learned from it.
     """
 
     name: str
@@ -37,6 +48,8 @@ class PlantSpec:
     action_names: tuple[str, ...]
     control_dt: float
     parameters: dict[str, list[float]]
+    live: bool = True
+    real_time: bool = False
 
     def message(self) -> v1.PlantSpec:
         """Return what goes over the wire."""

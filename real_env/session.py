@@ -97,9 +97,12 @@ class Session:
         """Drive the plant through `phase`, or until `stop` is set; leave it without torque.
 
         Raises:
+            ValueError: a recording is to be learned from.
             Refused: the controller can't serve this plant.
             Stopped: too many answers were missed in a row; what happened until then is recorded.
         """
+        if phase.purpose == v1.PURPOSE_COLLECT and not self.plant.spec.live:
+            raise ValueError(f"plant {self.plant.spec.name!r} is a recording; it can only be evaluated")
         while not self.link.wait_until_served(0.2) and not self.stop.is_set():
             pass
         report = PhaseReport(str(phase), self.message.id, self.next_episode)

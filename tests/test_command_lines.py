@@ -63,7 +63,7 @@ def test_a_controller_that_does_not_answer_is_named() -> None:
     [
         (
             ["--plant", "moon", "--collect", "1"],
-            "unknown plant 'moon'; choose one of: brax-friction, or give my_rig.py:MyRig",
+            "unknown plant 'moon'; choose one of: brax-friction, mujoco-cart-pole, ",
         ),
         ([], "say what to do: --collect SECONDS and/or --evaluate EPISODES, or --phases FILE"),
         (["--collect", "-1"], "--collect [s] must be above 0"),

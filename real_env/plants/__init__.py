@@ -1,9 +1,10 @@
-"""The plants that `--plant` knows: by name, or a class of the user's own in a file."""
+"""The plants that `--plant` knows: by name, by kind and place, or a class of the user's own in a file."""
 
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
+from protos.transport.access import Access
 from real_env.plant import Plant
 
 
@@ -13,24 +14,83 @@ def _brax_friction(seed: int) -> Plant:
     return BraxFrictionPlant(seed)
 
 
-PLANTS: dict[str, Callable[[int], Plant]] = {"brax-friction": _brax_friction}
+def _mujoco_cart_pole(seed: int) -> Plant:
+    from real_env.plants.mujoco_model import cart_pole
+
+    return cart_pole(seed)
 
 
-def make_plant(name: str, seed: int) -> Plant:
-    """Build the plant called `name`, or `path/to/file.py:Class`, which is called with the seed.
+def _mujoco(place: str, seed: int, access: Access) -> Plant:
+    del access
+    from real_env.plants.mujoco_model import from_file
+
+    return from_file(Path(place), seed)
+
+
+def _gymnasium(place: str, seed: int, access: Access) -> Plant:
+    del access
+    from real_env.plants.gymnasium_env import GymnasiumPlant
+
+    return GymnasiumPlant(place, seed)
+
+
+def _serial(place: str, seed: int, access: Access) -> Plant:
+    del seed, access
+    from real_env.plants.serial_line import from_file
+
+    return from_file(Path(place))
+
+
+def _replay(place: str, seed: int, access: Access) -> Plant:
+    del seed
+    from real_env.plants.replay import from_trainer
+
+    return from_trainer(place, access)
+
+
+PLANTS: dict[str, Callable[[int], Plant]] = {
+    "brax-friction": _brax_friction,
+    "mujoco-cart-pole": _mujoco_cart_pole,
+}
+KINDS: dict[str, Callable[[str, int, Access], Plant]] = {
+    "mujoco": _mujoco,
+    "gymnasium": _gymnasium,
+    "serial": _serial,
+    "replay": _replay,
+}
+DESCRIPTIONS = {
+    "brax-friction": "cart-pole with stick-slip friction, in Brax (extra 'sim')",
+    "mujoco-cart-pole": "the same with damping and dry friction, in MuJoCo's C engine (extra 'plants')",
+    "mujoco:MODEL.xml": "a MuJoCo model of hinges and slides (extra 'plants')",
+    "gymnasium:ID": "a Gymnasium environment with box spaces (extra 'plants')",
+    "serial:RIG.toml": "a micro-controller on a serial line (extra 'plants')",
+    "replay:HOST:PORT/SESSION": "a session recorded at a trainer, to evaluate only",
+    "FILE.py:CLASS": "a class of your own, called with the seed",
+}
+_EXTRAS = {"brax-friction": "sim"}
+
+
+def make_plant(name: str, seed: int, access: Access | None = None) -> Plant:
+    """Build the plant called `name`; see `DESCRIPTIONS` for what there is.
 
     Raises:
-        ValueError: naming the choices, if there is none of that name.
+        ValueError: naming the choices, if there is none of that name, or what is wrong with its place.
+        OSError: a device or file cannot be opened.
         ModuleNotFoundError: naming the package, if the plant's own one is missing.
     """
-    if ":" not in name and name not in PLANTS:
-        choices = ", ".join(PLANTS)
-        raise ValueError(f"unknown plant {name!r}; choose one of: {choices}, or give my_rig.py:MyRig")
+    kind, _, place = name.partition(":")
     try:
-        return (PLANTS[name] if name in PLANTS else _from_file(name))(seed)
+        if name in PLANTS:
+            return PLANTS[name](seed)
+        if place and kind in KINDS:
+            return KINDS[kind](place, seed, access or Access())
+        if place:
+            return _from_file(name)(seed)
     except ModuleNotFoundError as error:
-        extra = "; install the extra 'sim'" if name in PLANTS else ""
+        ours = name in PLANTS or kind in KINDS
+        extra = f"; install the extra '{_EXTRAS.get(name, 'plants')}'" if ours else ""
         raise ModuleNotFoundError(f"plant {name!r} needs the package {error.name!r}{extra}") from error
+    raise ValueError(f"unknown plant {name!r}; choose one of: {', '.join(DESCRIPTIONS)}")
 
 
 def _from_file(name: str) -> Callable[[int], Plant]:

@@ -56,7 +56,8 @@ class ExperienceService(v1.ExperienceServiceServicer):
         del context
         episodes = await asyncio.to_thread(self._store.episodes, request.session, request.purpose)
         messages = await asyncio.to_thread(lambda: [encode(episode) for episode in episodes])
-        return v1.ListEpisodesResponse(episodes=messages)
+        info = await asyncio.to_thread(self._store.session, request.session) if request.session else None
+        return v1.ListEpisodesResponse(episodes=messages, plant=_plant(info) if info else None)
 
     async def ReadEpisode(
         self, request: v1.ReadEpisodeRequest, context: grpc.aio.ServicerContext
@@ -120,4 +121,13 @@ def encode(episode: RecordedEpisode) -> v1.Episode:
         policy_versions=episode.policy_versions,
         fallback_steps=episode.fallback_steps,
         first_sequence=episode.first_sequence,
+    )
+
+
+def _plant(info: SessionInfo) -> v1.PlantSpec:
+    return v1.PlantSpec(
+        name=info.plant,
+        state_names=info.state_names,
+        action_names=info.action_names,
+        control_dt_s=info.control_dt_s,
     )

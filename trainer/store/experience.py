@@ -83,6 +83,16 @@ class ExperienceStore:
         with self._engine.connect() as connection:
             return _watermark(connection, session)
 
+    def session(self, name: str) -> SessionInfo | None:
+        """Return what was told of a session; None if it is not known."""
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(SESSIONS).where(SESSIONS.c.id == name)).first()
+        if row is None:
+            return None
+        return SessionInfo(
+            row.id, row.task, row.plant, tuple(row.state_names), tuple(row.action_names), row.control_dt_s
+        )
+
     def append(self, session: SessionInfo, transitions: Iterable[Transition]) -> int:
         """Commit a batch and return the new watermark.
 

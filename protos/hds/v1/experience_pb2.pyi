@@ -84,10 +84,12 @@ class ListEpisodesRequest(_message.Message):
     def __init__(self, session: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ...) -> None: ...
 
 class ListEpisodesResponse(_message.Message):
-    __slots__ = ("episodes",)
+    __slots__ = ("episodes", "plant")
     EPISODES_FIELD_NUMBER: _ClassVar[int]
+    PLANT_FIELD_NUMBER: _ClassVar[int]
     episodes: _containers.RepeatedCompositeFieldContainer[Episode]
-    def __init__(self, episodes: _Optional[_Iterable[_Union[Episode, _Mapping]]] = ...) -> None: ...
+    plant: _types_pb2.PlantSpec
+    def __init__(self, episodes: _Optional[_Iterable[_Union[Episode, _Mapping]]] = ..., plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ...) -> None: ...
 
 class ReadEpisodeRequest(_message.Message):
     __slots__ = ("session", "episode")

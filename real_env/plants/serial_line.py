@@ -1,0 +1,249 @@
+"""A plant behind a serial line, whose micro-controller runs the firmware of `real_env/firmware`.
+
+The firmware holds a command, watches limits and lets go when commands stop coming. This side keeps the time: a
+command goes out at once, and the reading that ends the control step is asked for so that it is here at the
+next tick.
+"""
+
+import struct
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import serial
+
+from real_env.plant import PlantSpec, Reading
+from real_env.plants.serial_frames import (
+    DRIVE,
+    HELLO,
+    INFO,
+    OUTSIDE,
+    OVERHEAD,
+    POLL,
+    READING,
+    READY,
+    RESET,
+    VERSION,
+    WATCHDOG,
+    Frame,
+    FrameParser,
+    encode,
+)  # fmt: skip
+
+ANSWER_S = 0.05
+TRIES = 3
+BITS_PER_BYTE = 10
+HELLO_S = 3.0
+
+
+class PlantLost(OSError):
+    """The plant does not answer."""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A rig, as its TOML file describes it.
+
+    Attributes:
+        port: the serial device, e.g. /dev/ttyACM0.
+        state_names, action_names: as the task has them, in the firmware's order.
+        control_dt: control step [s].
+        baud: bits per second.
+        reset_timeout: how long the plant may take to come to its start [s].
+        name: what the plant is called.
+    """
+
+    port: str
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    control_dt: float
+    baud: int = 1_000_000
+    reset_timeout: float = 60.0
+    name: str = "serial"
+
+
+def read_rig(path: Path) -> Rig:
+    """Return the rig of a TOML file.
+
+    Raises:
+        ValueError: naming the file and the entry that is missing, unknown or wrong.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"plant 'serial:{path}': {error}") from error
+    kinds = {"control_dt": (int, float), "reset_timeout": (int, float), "baud": int, "port": str, "name": str}
+    known = [entry.name for entry in fields(Rig)]
+    missing = [name for name in known[:4] if name not in given]
+    if missing or not set(given) <= set(known):
+        unknown = sorted(set(given) - set(known))
+        raise ValueError(
+            f"plant 'serial:{path}': missing: {missing or 'nothing'}, unknown: {unknown or 'nothing'}; "
+            f"entries are {', '.join(known)}"
+        )
+    for name, value in given.items():
+        listed = name not in kinds
+        right = (
+            isinstance(value, list) and value and all(isinstance(v, str) for v in value)
+            if listed
+            else isinstance(value, kinds[name]) and (isinstance(value, str) or value > 0)
+        )  # fmt: skip
+        if not right:
+            wanted = (
+                "a list of names"
+                if listed
+                else "a number above 0"
+                if name not in {"port", "name"}
+                else "text"
+            )
+            raise ValueError(f"plant 'serial:{path}': {name} must be {wanted}; got {value!r}")
+    return Rig(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+
+def from_file(path: Path) -> "SerialPlant":
+    """Open the rig of a TOML file.
+
+    Raises:
+        ValueError: the file is wrong, or the firmware is another one than it says.
+        OSError: the port cannot be opened, or nothing answers there.
+    """
+    return SerialPlant(read_rig(path))
+
+
+class SerialPlant:
+    """The host's side of the serial protocol."""
+
+    def __init__(self, rig: Rig) -> None:
+        """Open the port and greet the firmware.
+
+        Raises:
+            ValueError: version, sizes or watchdog of the firmware do not fit the rig.
+            OSError: the port cannot be opened, or nothing answers there.
+        """
+        sizes = len(rig.action_names), len(rig.state_names)
+        self._rig = rig
+        self._floats = struct.Struct(f"<I{sum(sizes)}f")
+        self._command = struct.Struct(f"<{sizes[0]}f")
+        self._parser = FrameParser({INFO: 4, READING: self._floats.size})
+        self._sequence = 0
+        self._next_s = time.monotonic()
+        moved = 2 * OVERHEAD + self._floats.size
+        self._lead_s = moved * BITS_PER_BYTE / rig.baud
+        self.spec = PlantSpec(
+            rig.name, rig.state_names, rig.action_names, rig.control_dt, parameters={}, real_time=True
+        )
+        try:
+            self._port = serial.Serial(rig.port, rig.baud, timeout=0.0, write_timeout=1.0)
+        except serial.SerialException as error:
+            raise OSError(f"the serial port {rig.port} cannot be opened: {error}") from error
+        try:
+            self._greet()
+        except BaseException:
+            self._port.close()
+            raise
+
+    def reset(self) -> Reading:
+        """Let the plant go, and wait until it says that it is at its start.
+
+        Raises:
+            PlantLost: it does not answer, or does not get there in time.
+        """
+        self._ask(RESET, READING)
+        deadline = time.monotonic() + self._rig.reset_timeout
+        while True:
+            frame = self._ask(POLL, READING)
+            if frame.flags & READY:
+                break
+            if time.monotonic() > deadline:
+                raise PlantLost(
+                    f"the plant at {self._rig.port} did not come to its start in "
+                    f"{self._rig.reset_timeout:g} s"
+                )
+            time.sleep(0.01)
+        self._next_s = time.monotonic()
+        return self._reading(frame)
+
+    def exchange(self, command: np.ndarray) -> Reading:
+        """Send the command, and return the reading at the end of the control step.
+
+        Raises:
+            PlantLost: it does not answer.
+        """
+        self._write(Frame(DRIVE, 0, self._sequence, self._command.pack(*map(float, command))))
+        self._next_s += self._rig.control_dt
+        while (left := self._next_s - self._lead_s - time.monotonic()) > 0.0:
+            time.sleep(left)
+        return self._reading(self._ask(POLL, READING))
+
+    def close(self) -> None:
+        """Let the plant go, and close the port."""
+        if self._port.is_open:
+            zeros = self._command.pack(*[0.0] * len(self._rig.action_names))
+            try:
+                self._write(Frame(DRIVE, 0, self._sequence, zeros))
+            except OSError:
+                pass  # the firmware's watchdog lets go
+            finally:
+                self._port.close()
+
+    def _greet(self) -> None:
+        """Say hello until the firmware answers: some boards start anew when the port is opened."""
+        deadline = time.monotonic() + HELLO_S
+        while True:
+            try:
+                version, states, actions, watchdog_ms = self._ask(HELLO, INFO).payload
+                break
+            except PlantLost:
+                if time.monotonic() > deadline:
+                    raise
+        rig = self._rig
+        found = {"protocol version": version, "states": states, "actions": actions}
+        wanted = {
+            "protocol version": VERSION, "states": len(rig.state_names), "actions": len(rig.action_names)
+        }  # fmt: skip
+        if found != wanted:
+            raise ValueError(f"the firmware at {rig.port} has {found}; the rig's file says {wanted}")
+        if watchdog_ms * 1e-3 < 2.0 * rig.control_dt:
+            raise ValueError(
+                f"the watchdog of the firmware at {rig.port}, {watchdog_ms} ms, must be at least twice the "
+                f"control step of {rig.control_dt:g} s, or it would let go between two commands"
+            )
+
+    def _reading(self, frame: Frame) -> Reading:
+        _, *numbers = self._floats.unpack(frame.payload)
+        values = np.array(numbers, np.float32)
+        m = len(self._rig.action_names)
+        return Reading(values[m:], bool(frame.flags & (OUTSIDE | WATCHDOG)), values[:m])
+
+    def _ask(self, kind: int, answer: int) -> Frame:
+        """Send a question; return its answer. A question or an answer that was damaged is asked again."""
+        for _ in range(TRIES):
+            self._sequence = (self._sequence + 1) & 0xFFFF
+            asked = self._sequence
+            self._write(Frame(kind, 0, asked, b""))
+            found = self._await(lambda frame, asked=asked: frame.kind == answer and frame.sequence == asked)
+            if found is not None:
+                return found
+        raise PlantLost(f"the plant at {self._rig.port} does not answer; its firmware's watchdog lets it go")
+
+    def _await(self, wanted: Callable[[Frame], bool]) -> Frame | None:
+        deadline = time.monotonic() + ANSWER_S + self._lead_s
+        while (left := deadline - time.monotonic()) > 0.0:
+            try:
+                self._port.timeout = left
+                data = self._port.read(max(1, self._port.in_waiting))
+            except serial.SerialException as error:
+                raise PlantLost(f"the serial port {self._rig.port} failed: {error}") from error
+            for frame in self._parser.feed(data):
+                if wanted(frame):
+                    return frame
+        return None
+
+    def _write(self, frame: Frame) -> None:
+        try:
+            self._port.write(encode(frame))
+        except serial.SerialException as error:
+            raise PlantLost(f"the serial port {self._rig.port} failed: {error}") from error

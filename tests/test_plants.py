@@ -1,0 +1,184 @@
+"""Plants of MuJoCo and Gymnasium, and replays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protos.hds import v1
+from real_env.plants import make_plant
+from real_env.plants.gymnasium_env import GymnasiumPlant
+from real_env.plants.mujoco_model import MujocoPlant, cart_pole
+from tests.programs import Programs, run
+from trainer.client import TrainerClient
+
+HANGING = np.array([0.0, np.pi, 0.0, 0.0])
+NAMES = ["cart [m]", "pole [rad]", "cart velocity [m/s]", "pole velocity [rad/s]"]
+
+
+def put(plant: MujocoPlant, x: np.ndarray) -> None:
+    plant.reset()
+    plant._data.qpos[:], plant._data.qvel[:] = x[:2], x[2:]
+    plant._data.qfrc_constraint[:] = 0.0
+
+
+def held(u: float, seconds: float, x: np.ndarray = HANGING) -> np.ndarray:
+    plant = cart_pole(seed=0)
+    put(plant, x)
+    return np.stack([plant.exchange(np.array([u], np.float32)).x for _ in range(round(seconds / 0.04))])
+
+
+def test_in_mujoco_the_cart_sticks_under_half_its_dry_friction_and_slides_under_thrice() -> None:
+    assert abs(held(0.095, 2.0)[-1, 0]) < 0.005
+    assert held(0.6, 2.0)[-1, 0] > 0.3
+
+
+def test_in_mujoco_a_coasting_cart_stops() -> None:
+    speeds = np.abs(held(0.0, 10.0, np.array([0.0, np.pi, 1.0, 0.0]))[:, 2])
+    assert speeds[-1] < 1e-3
+
+
+def test_mujocos_cart_pole_without_friction_is_the_training_model() -> None:
+    import jax.numpy as jnp
+
+    from trainer.models.brax_model import no_force
+    from trainer.tasks import load_task
+
+    plant = cart_pole(seed=0)
+    plant._model.dof_damping[:] = 0.0
+    plant._model.dof_frictionloss[:] = 0.0
+    model = load_task("cartpole_swingup").model(no_force, 1)
+    x = np.array([0.2, 2.0, -0.3, 1.0], np.float32)
+    put(plant, x)
+    for t in range(25):
+        u = np.array([0.6 * np.sin(0.5 * t)], np.float32)
+        x, told = model(None, jnp.asarray(x), jnp.asarray(u)), plant.exchange(u).x
+        np.testing.assert_allclose(x, told, atol=0.03, err_msg=f"after {t + 1} steps")
+
+
+def test_the_seed_draws_frictions_within_15_percent_and_start_states() -> None:
+    plants = [cart_pole(seed) for seed in (0, 0, 1)]
+    specs = [plant.spec for plant in plants]
+    assert specs[0] == specs[1] != specs[2]
+    starts = [plant.reset().x for plant in plants]
+    np.testing.assert_array_equal(starts[0], starts[1])
+    assert not np.array_equal(starts[0], starts[2])
+    for spec in specs:
+        np.testing.assert_allclose(spec.parameters["damping"], [10.0, 0.375], rtol=0.151)
+        np.testing.assert_allclose(spec.parameters["frictionloss"], [19.0, 0.375], rtol=0.151)
+
+
+def test_a_mujoco_model_of_ones_own_is_a_plant_or_told_what_it_lacks(tmp_path: Path) -> None:
+    model = tmp_path / "arm.xml"
+    body = '<body><joint name="elbow" type="{joint}" damping="1"/><geom size="0.1"/></body>'
+    motor = '<actuator><motor name="torque" joint="elbow" {range}/></actuator>'
+    text = "<mujoco><worldbody>" + body + "</worldbody>" + motor + "</mujoco>"
+    model.write_text(text.format(joint="hinge", range='ctrllimited="true" ctrlrange="-2 6"'))
+    plant = make_plant(f"mujoco:{model}", seed=0)
+    assert plant.spec.state_names == ("elbow [rad]", "elbow velocity [rad/s]")
+    assert plant.spec.action_names == ("torque",)
+    plant.reset()
+    plant.exchange(np.array([0.5], np.float32))
+    assert plant._data.ctrl[0] == pytest.approx(4.0)  # pyright: ignore[reportAttributeAccessIssue]
+    for joint, bounds, message in (
+        ("ball", 'ctrllimited="true" ctrlrange="-1 1"', "neither a hinge nor a slide"),
+        ("hinge", "", "every actuator needs a ctrlrange"),
+        ("spring", "", "XML"),
+    ):
+        model.write_text(text.format(joint=joint, range=bounds))
+        with pytest.raises(ValueError, match=message) as raised:
+            make_plant(f"mujoco:{model}", seed=0)
+        assert str(model) in str(raised.value)
+    with pytest.raises(ValueError, match="there is no file"):
+        make_plant(f"mujoco:{tmp_path}/absent.xml", seed=0)
+
+
+def test_gymnasiums_environment_moves_as_gymnasium_moves_it() -> None:
+    import gymnasium
+
+    bare = gymnasium.make("InvertedPendulum-v5")
+    plant = GymnasiumPlant("InvertedPendulum-v5", seed=3)
+    told, _ = bare.reset(seed=3)
+    np.testing.assert_allclose(plant.reset().x, told, rtol=1e-6)
+    assert plant.spec.control_dt == pytest.approx(0.04)
+    for k in range(200):
+        u = 0.4 * np.sin(0.9 * k)
+        after = plant.exchange(np.array([u], np.float32))
+        told, _, terminated, _, _ = bare.step(np.array([3.0 * u], np.float32))
+        np.testing.assert_allclose(after.x, told, rtol=1e-3, atol=1e-4)
+        assert after.terminated == terminated
+        if terminated:
+            break
+    else:
+        pytest.fail("the pole never fell")
+    np.testing.assert_array_equal(plant.exchange(np.zeros(1, np.float32)).x, after.x)
+
+
+@pytest.mark.parametrize(
+    ("identity", "message"),
+    [
+        ("CartPole-v1", "its actions are Discrete"),
+        ("Absent-v0", "Absent"),
+        ("Taxi-v4", "its observations are"),
+    ],
+)
+def test_an_environment_that_is_no_plant_is_told_why(identity: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_plant(f"gymnasium:{identity}", seed=0)
+
+
+def test_a_gymnasium_plant_is_driven_by_a_policy_under_the_tasks_names(
+    programs: Programs, publish: Callable[..., str], tmp_path: Path
+) -> None:
+    publish(seed=1)
+    _, trainer = programs.trainer()
+    _, controller = programs.controller(trainer)
+    words = ["run", "--plant", "gymnasium:InvertedPendulum-v5", "--evaluate", "2", "--trainer", trainer]
+    words += ["--controller", controller, "--spool", str(tmp_path / "spool.sqlite"), "--state-names"]
+    refused = run("real_env", *words, "a", "b")
+    assert refused.returncode == 2
+    assert "--state-names needs a name for each of: observation 0, observation 1" in refused.stderr
+    driven = run("real_env", *words, *NAMES, "--action-names", "push [100 N]")
+    assert driven.returncode == 0, driven.stderr
+    episodes = TrainerClient(trainer).episodes("", v1.PURPOSE_EVALUATE)
+    assert len(episodes) == 2
+    assert all(episode.terminated for episode in episodes), "an untrained policy drops the pole"
+
+
+def test_a_recorded_session_is_replayed_to_another_policy_and_never_learned_from(
+    programs: Programs, publish: Callable[..., str], tmp_path: Path
+) -> None:
+    b, a = publish(seed=2), publish(seed=1)
+    _, trainer = programs.trainer()
+    _, controller = programs.controller(trainer)
+    words = ["run", "--trainer", trainer, "--controller", controller, "--spool", str(tmp_path / "s.sqlite")]
+    drive = [*words, "--plant", "mujoco-cart-pole", "--collect", "2.4", "--episode-seconds", "0.8"]
+    assert run("real_env", *drive).returncode == 0
+    client = TrainerClient(trainer)
+    recorded = client.episodes("", v1.PURPOSE_COLLECT)
+    session = recorded[0].session
+    replay = [*words, "--plant", f"replay:{trainer}/{session}", "--policy-version", b]
+    refused = run("real_env", *replay, "--collect", "1")
+    assert refused.returncode == 1
+    assert "is a recording; it can only be evaluated" in refused.stderr
+    replayed = run("real_env", *replay, "--evaluate", "3")
+    assert replayed.returncode == 0, replayed.stderr
+    again = client.episodes("", v1.PURPOSE_EVALUATE)
+    assert [episode.steps for episode in again] == [episode.steps for episode in recorded] == [20, 20, 20]
+    for before, after in zip(recorded, again, strict=True):
+        rows = [client.transitions(e.session, e.episode) for e in (before, after)]
+        for old, new in zip(*rows, strict=True):
+            assert (old.x, old.x_next, old.u_applied) == (new.x, new.x_next, new.u_applied)
+            assert (old.policy_version, new.policy_version) == (a, b)
+            assert old.u_requested != new.u_requested
+        assert rows[1][-1].truncated
+    unknown = run("real_env", *words, "--plant", f"replay:{trainer}/nothing", "--evaluate", "1")
+    assert unknown.returncode == 2
+    assert "has no session nothing" in unknown.stderr
+
+
+def test_plants_lists_what_there_is() -> None:
+    listed = run("real_env", "plants").stdout
+    for name in ("brax-friction", "mujoco-cart-pole", "gymnasium:", "serial:", "replay:", "FILE.py:CLASS"):
+        assert name in listed
