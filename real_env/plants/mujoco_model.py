@@ -9,6 +9,8 @@ States are the joints' positions and velocities; actions are the actuators, scal
 from importlib import resources
 from pathlib import Path
 
+# pyright: reportAttributeAccessIssue=false
+# MuJoCo's names come from C and have no types.
 import mujoco
 import numpy as np
 
@@ -44,8 +46,8 @@ class MujocoPlant:
         """Build the plant.
 
         Raises:
-            ValueError: a joint is neither hinge nor slide, an actuator has no control range, or `control_dt` is
-                no multiple of the time step.
+            ValueError: a joint is neither hinge nor slide, an actuator has no control range, or `control_dt`
+                is no multiple of the time step.
         """
         self._model, self._data = model, mujoco.MjData(model)
         self._random = np.random.default_rng([seed, 1])

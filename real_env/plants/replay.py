@@ -1,7 +1,7 @@
 """A recorded session as a plant: the same observations for another policy.
 
 It moves as it was recorded, whatever it is told; what it reports as applied is what was applied then. So a
-policy's requested actions stand beside those of the recording, for audits, and nothing of it may be learned from.
+policy's requested actions stand beside those of the recording, for audits, and nothing is learned from it.
 """
 
 from collections.abc import Sequence

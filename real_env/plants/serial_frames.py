@@ -66,7 +66,8 @@ class FrameParser:
                 body, crc = bytes(self._bytes[len(SYNC) : length - 2]), self._bytes[length - 2 : length]
                 if _CRC.unpack(crc)[0] == binascii.crc_hqx(body, 0xFFFF):
                     del self._bytes[:length]
-                    return Frame(*_HEADER.unpack(body[: _HEADER.size]), body[_HEADER.size :])
+                    kind, flags, sequence = _HEADER.unpack(body[: _HEADER.size])
+                    return Frame(kind, flags, sequence, body[_HEADER.size :])
             self._skip(1)
 
     def _skip(self, count: int) -> None:

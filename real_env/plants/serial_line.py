@@ -1,8 +1,8 @@
 """A plant behind a serial line, whose micro-controller runs the firmware of `real_env/firmware`.
 
-The firmware holds a command, watches limits and lets go when commands stop coming. This side keeps the time: a
-command goes out at once, and the reading that ends the control step is asked for so that it is here at the
-next tick.
+The firmware holds a command, watches limits and lets go when commands stop coming. This side keeps the time:
+a command goes out at once, and the reading that ends the control step is asked for so that it is here at
+the next tick.
 """
 
 import struct
@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import serial
@@ -100,7 +101,10 @@ def read_rig(path: Path) -> Rig:
                 else "text"
             )
             raise ValueError(f"plant 'serial:{path}': {name} must be {wanted}; got {value!r}")
-    return Rig(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    entries: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    return Rig(**entries)
 
 
 def from_file(path: Path) -> "SerialPlant":

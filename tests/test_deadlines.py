@@ -1,0 +1,101 @@
+"""Whatever goes wrong, no action is applied after its deadline: 100 000 ticks on virtual time."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from protos.hds import v1
+from real_env.clock import VirtualClock
+from real_env.episode import LoopSettings, Numbering, run_episode
+from real_env.excitation import no_excitation
+from real_env.fallback import FALLBACKS
+from real_env.faults import Faults, FaultyPlant
+from real_env.limits import Limits
+from real_env.plant import Reading
+from tests.test_episode import Cart
+
+DT_NS = 40_000_000
+EPISODES, STEPS = 100, 1000
+
+
+class Timed(Cart):
+    """A cart that takes its time, and notes when each command came."""
+
+    def __init__(self, clock: VirtualClock, random: np.random.Generator) -> None:
+        super().__init__()
+        self.clock, self.random = clock, random
+        self.came: list[int] = []
+
+    def exchange(self, command: np.ndarray) -> Reading:
+        self.came.append(self.clock.now_ns())
+        slow = self.random.uniform() < 0.1
+        self.clock.sleep_until(
+            self.clock.now_ns() + int(self.random.exponential(DT_NS * (2.0 if slow else 0.1)))
+        )
+        super().exchange(command)
+        self._x = np.clip(self._x, -50.0, 50.0)
+        return Reading(self._x, False)
+
+
+class Erratic:
+    """Answers too late, too early, wrongly, or not at all; sometimes well."""
+
+    def __init__(self, clock: VirtualClock, random: np.random.Generator) -> None:
+        self.clock, self.random = clock, random
+
+    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | str:
+        del until_ns
+        self.clock.sleep_until(self.clock.now_ns() + int(self.random.exponential(0.5 * DT_NS)))
+        u = [float(self.random.uniform(-1.0, 1.0))]
+        answers = [
+            v1.Action(sequence=observation.sequence, u=u, policy_version="v1"),
+            v1.Action(sequence=observation.sequence, u=u, policy_version="v1"),
+            v1.Action(sequence=max(0, observation.sequence - 1), u=u),
+            v1.Action(sequence=observation.sequence, u=[np.nan]),
+            v1.Action(sequence=observation.sequence, u=[3.0 * u[0] + 2.0]),
+            v1.Action(sequence=observation.sequence, u=u * 2),
+            "no answer came before the deadline",
+        ]
+        return answers[self.random.integers(len(answers))]
+
+
+def drawn(random: np.random.Generator) -> Faults:
+    return Faults(
+        action_delay=int(random.integers(3)),
+        dead_band=float(random.uniform(0.0, 0.3)),
+        sensor_delay=int(random.integers(3)),
+        noise=(float(random.uniform(0.0, 1.0)),),
+        quantum=(float(random.uniform(0.0, 0.1)),),
+        drop_out=float(random.uniform(0.0, 0.5)),
+        freeze=float(random.uniform(0.0, 0.05)),
+        nan=float(random.uniform(0.0, 0.3)),
+    )
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8, 1.0])
+def test_no_action_is_applied_after_its_deadline(share: float) -> None:
+    ticks, late, acted = 0, 0, 0
+    for seed in range(EPISODES // 3 + 1):
+        random, clock = np.random.default_rng(seed), VirtualClock()
+        cart = Timed(clock, random)
+        plant = FaultyPlant(cart, drawn(random), seed)
+        rows: list[v1.Transition] = []
+        loop = LoopSettings(
+            STEPS, share, 10**9, FALLBACKS[sorted(FALLBACKS)[seed % 3]], Limits(action=0.9, slew=20.0)
+        )
+        run_episode(
+            plant, plant.reset(), Erratic(clock, random), clock, loop, Numbering(0, 0, v1.PURPOSE_COLLECT, 0),
+            rows.append, STEPS, no_excitation, threading.Event(),
+        )  # fmt: skip
+        assert len(rows) == len(cart.came) == STEPS
+        for row, came in zip(rows, cart.came, strict=True):
+            from_policy = row.action_source == v1.ACTION_SOURCE_POLICY
+            late += from_policy and came > row.t_ns + round(share * DT_NS)
+            acted += from_policy
+            assert np.all(np.abs(row.u_applied) <= np.float32(0.9))
+        assert [row.t_ns for row in rows] == [k * DT_NS for k in range(STEPS)]
+        ticks += len(rows)
+    assert ticks >= 100_000 // 3
+    assert acted > ticks // 50, "some answers come in time"
+    assert late == 0
