@@ -42,6 +42,8 @@ class Batcher:
         self._waiting: dict[ServedPolicy, list[_Waiting]] = {}
         self._computing: set[ServedPolicy] = set()
         self._tasks: set[asyncio.Task] = set()
+        self.asked_at = 0.0
+        """When an observation came last, on `time.perf_counter` [s]."""
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="slow-policy")
 
     @contextlib.contextmanager
@@ -53,8 +55,15 @@ class Batcher:
         finally:
             self._streams -= 1
 
+    def at_once(self, policy: ServedPolicy, x: np.ndarray) -> np.ndarray | None:
+        """Return u[m] for x[input_size] if there is nobody to wait for and the policy is fast, else None."""
+        if policy.seconds >= SLOW_S or (self._streams > 1 and self._largest > 1):
+            return None
+        self._metrics.batch_size.note(1)
+        return policy.act(x[None])[0]
+
     async def act(self, policy: ServedPolicy, x: np.ndarray, received: float, deadline: float) -> np.ndarray:
-        """Return u[m] for x[input_size].
+        """Return u[m] for x[input_size], computed in a batch.
 
         Args:
             policy: the one to ask.
@@ -65,9 +74,6 @@ class Batcher:
         Raises:
             Stale: the deadline passed before the observation's turn.
         """
-        if policy.seconds < SLOW_S and (self._streams <= 1 or self._largest == 1):
-            self._metrics.batch_size.observe(1)
-            return policy.act(x[None])[0]
         loop = asyncio.get_running_loop()
         one = _Waiting(x, received + deadline if deadline else np.inf, loop.create_future())
         waiting = self._waiting.setdefault(policy, [])
@@ -80,6 +86,11 @@ class Batcher:
             elif len(waiting) == 1:
                 loop.call_soon(self._flush, policy)
         return await one.future
+
+    @property
+    def streams(self) -> int:
+        """Streams that may ask."""
+        return self._streams
 
     def close(self) -> None:
         """Let go of the thread."""
@@ -97,7 +108,7 @@ class Batcher:
             if policy in self._waiting:
                 self._flush(policy)
             return
-        self._metrics.batch_size.observe(len(batch))
+        self._metrics.batch_size.note(len(batch))
         if policy.seconds >= SLOW_S:
             self._computing.add(policy)
             task = asyncio.create_task(self._beside(policy, batch))

@@ -36,12 +36,16 @@ class Serve:
     """The label whose policy is served."""
     state_dir: Path = Path("hds-state/controller")
     """Where downloaded policies are kept, among them the last good one."""
-    batch_delay: float = 0.0
-    """An observation may wait this long for those of other streams [s]; 0: for one turn of the event loop."""
+    batch_delay: float = 0.001
+    """An observation may wait this long for those of other streams [s]; 0: for one turn of the event loop. A
+    lone stream never waits."""
     max_batch: int = 64
     """Observations computed together at most, 1 to 64; 1 computes each for itself."""
     max_streams: int = 256
     """Control streams that may be open at a time."""
+    keep_warm: float = 0.002
+    """While a stream is open, rehearse an action this long after the last [s], so that the next finds the
+    processor warm; 0 never does."""
     metrics_port: int | None = None
     """Answer Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port, which is printed."""
     metrics_host: str = "127.0.0.1"
@@ -195,6 +199,7 @@ def _check(command: Serve) -> None:
         "--batch-delay [s]": (command.batch_delay, 0.0, 1.0),
         "--max-batch": (command.max_batch, 1, 64),
         "--max-streams": (command.max_streams, 1, 100_000),
+        "--keep-warm [s]": (command.keep_warm, 0.0, 1.0),
         "--grace [s]": (command.grace, 0.0, 3600.0),
     }
     for name, (value, low, high) in bounds.items():

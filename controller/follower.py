@@ -92,7 +92,7 @@ class LabelFollower:
             return
         self._slot.swap(policy)
         self._metrics.swaps.labels(version[:12]).inc()
-        self._loader.cache.mark_good(version)
+        await asyncio.to_thread(self._loader.cache.mark_good, version)
         elapsed = time.monotonic() - started
         LOG.info("serving policy %s (%s), ready after %.3f s", version[:12], origin, elapsed)
 

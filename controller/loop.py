@@ -1,5 +1,6 @@
 """The event loop that servers run on."""
 
+import os
 from collections.abc import Coroutine
 from typing import Any
 
@@ -10,8 +11,9 @@ import uvloop
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` on uvloop, whose tail of slow answers is shorter than asyncio's own.
 
-    JAX computes in the thread that asks: handing a small network to another one takes as long as its
-    computation.
+    JAX computes in the thread that asks, and XLA without threads of its own: handing a small network to
+    another thread takes as long as its computation.
     """
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     uvloop.run(main)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from controller.metrics import Metrics
 from controller.served_policy import BUCKETS
 from controller.service import PolicyService
 from controller.slot import PolicySlot
+from controller.warmth import keep_warm
 from protos.hds import v1
 from protos.transport.access import Access
 from protos.transport.address import joined
@@ -44,6 +46,7 @@ class Settings:
         batch_delay: how long an observation may wait for others [s].
         max_batch: observations computed together at most.
         max_streams: Control streams open at a time.
+        keep_warm: while a stream is open, rehearse an action this long after the last [s]; 0 never.
         metrics_port: where Prometheus asks; None answers nobody.
         metrics_host: the address of that; a public one needs mutual TLS.
         reflection: whether the services' schema is told.
@@ -57,9 +60,10 @@ class Settings:
     trainer: str
     label: str
     state_dir: Path
-    batch_delay: float = 0.0
+    batch_delay: float = 0.001
     max_batch: int = BUCKETS[-1]
     max_streams: int = 256
+    keep_warm: float = 0.002
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     reflection: bool = True
@@ -106,6 +110,7 @@ class Controller:
             await self._health.set(name, status.NOT_SERVING)
         while self.slot.current is None:
             await asyncio.sleep(READY_S)
+        gc.freeze()  # what JAX holds stays; going through it again and again takes a tenth of a second
         for name in ("", SERVICES[0]):
             await self._health.set(name, status.SERVING)
 
@@ -135,8 +140,9 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
     print(f"hds-controller listens on {joined(settings.host, bound)}", flush=True)
+    warm = keep_warm(controller.service, controller.batcher, settings.keep_warm)
     jobs: tuple[Awaitable, ...] = (
-        controller.follower.run(), controller.service.watch(), stop.wait(),
+        controller.follower.run(), controller.service.watch(), warm, stop.wait(),
     )  # fmt: skip
     tasks = [asyncio.ensure_future(job) for job in jobs]
     telling = asyncio.create_task(controller.tell_health())

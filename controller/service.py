@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 
 import grpc
 import numpy as np
 
-from controller.batcher import Batcher, Stale
+from controller.batcher import SLOW_S, Batcher, Stale
 from controller.loader import PolicyLoader, Refused
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
@@ -98,6 +98,17 @@ class PolicyService(v1.PolicyServiceServicer):
                     stream.idle = True
                     stream.task.cancel()
 
+    def rehearse(self) -> None:
+        """Go the way of an observation, from bytes to bytes, and throw the action away."""
+        policy = self._slot.current
+        if policy is None or policy.seconds >= SLOW_S:
+            return
+        request = v1.Observation(x=[0.0] * policy.state_size).SerializeToString()
+        observation = v1.Observation.FromString(request)
+        action = _action(observation, policy.act(decode(observation, policy)[None])[0], policy)
+        usable(action.u)
+        v1.ControlResponse(action=action).SerializeToString()
+
     async def Control(
         self, request_iterator: AsyncIterator[v1.ControlRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[v1.ControlResponse]:
@@ -132,7 +143,7 @@ class PolicyService(v1.PolicyServiceServicer):
         if not x:
             return v1.ActResponse()
         actions = policy.act(np.stack(x))
-        if not usable(actions):
+        if not usable(actions.ravel().tolist()):
             await context.abort(grpc.StatusCode.INTERNAL, _not_usable(policy, actions))
         pairs = zip(request.observations, actions, strict=True)
         return v1.ActResponse(actions=[_action(observation, u, policy) for observation, u in pairs])
@@ -208,33 +219,29 @@ class PolicyService(v1.PolicyServiceServicer):
             x = decode(observation, policy)
         except BadObservation as error:
             return _error(v1.ERROR_CODE_BAD_OBSERVATION, str(error), observation.sequence)
-        counted, decoded, deadline = (
-            self._metrics.of(policy.version),
-            time.perf_counter(),
-            observation.deadline_ns,
-        )
-        try:
-            u = await self._batcher.act(policy, x, received, deadline * 1e-9)
-        except Stale:
-            counted.stale.inc()
-            why = f"the deadline of {deadline * 1e-6:g} ms passed before the observation's turn"
-            return _error(v1.ERROR_CODE_STALE, why, observation.sequence)
-        if not usable(u):
+        counted, decoded = self._metrics.of(policy.version), time.perf_counter()
+        self._batcher.asked_at = received
+        u, deadline = self._batcher.at_once(policy, x), observation.deadline_ns * 1e-9
+        if u is None:
+            try:
+                u = await self._batcher.act(policy, x, received, deadline)
+            except Stale:
+                counted.stale.inc()
+                why = f"the deadline of {deadline * 1e3:g} ms passed before the observation's turn"
+                return _error(v1.ERROR_CODE_STALE, why, observation.sequence)
+        action = _action(observation, u, policy)
+        if not usable(action.u):
             return _error(v1.ERROR_CODE_BAD_ACTION, _not_usable(policy, u), observation.sequence)
         if self.shadow is not None:
             self.shadow.compare(stream.client, observation.sequence, x, u, policy.version)
-        response = v1.ControlResponse(action=_action(observation, u, policy))
-        now = time.perf_counter()
-        counted.actions.inc()
-        counted.decode.observe(decoded - received)
-        counted.compute.observe(now - decoded)
-        counted.total.observe(now - received)
         if observation.fallbacks != stream.fallbacks:
             told, stream.fallbacks = stream.fallbacks, observation.fallbacks
             counted.fallbacks.inc(stream.fallbacks - told if stream.fallbacks > told else stream.fallbacks)
-        if deadline and now - received > deadline * 1e-9:
+        now = time.perf_counter()
+        counted.seconds.note(decoded - received, now - decoded, now - received)
+        if deadline and now - received > deadline:
             counted.late.inc()
-        return response
+        return v1.ControlResponse(action=action)
 
     def _not_ready(self) -> str:
         version, why = self._slot.refused
@@ -243,9 +250,9 @@ class PolicyService(v1.PolicyServiceServicer):
         return f"no policy is loaded yet; label {self._label!r} is awaited"
 
 
-def usable(u: np.ndarray) -> bool:
+def usable(u: Iterable[float]) -> bool:
     """Return whether all of u is in [-1, 1]; a number that is not finite is not."""
-    return all(-1.0 <= component <= 1.0 for component in u.ravel().tolist())
+    return all(-1.0 <= component <= 1.0 for component in u)
 
 
 def _not_usable(policy: ServedPolicy, u: np.ndarray) -> str:

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.serving [--quick] [--pairs 10]
 
-Starts a trainer with an untrained policy of the usual shape and, one after the other, controllers that wait
-1 ms for a batch, one turn of the event loop, and that compute each observation for itself. Each is measured
+Starts a trainer with an untrained policy of the usual shape and, one after the other, controllers as they
+are by default, with neither rehearsals nor a delay for batches, and that compute each observation for itself. Each is measured
 by `hds-controller bench`: rounds of controller and echo take turns, and ratios are medians over the pairs.
 """
 
@@ -21,8 +21,8 @@ from tests.published import publish_policy
 from trainer import compilation_cache
 
 VARIANTS = {
-    "batches, 1 ms": {"batch_delay": 0.001},
-    "batches, one turn of the loop": {},
+    "default": {},
+    "batches of one turn of the loop, no rehearsals": {"batch_delay": 0, "keep_warm": 0},
     "no batches": {"max_batch": 1},
 }
 
