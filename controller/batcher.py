@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ class Stale(RuntimeError):
     """The deadline of an observation passed before its turn came."""
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     x: np.ndarray
     until: float
     future: asyncio.Future[np.ndarray]
@@ -116,7 +115,7 @@ class Batcher:
             task.add_done_callback(self._tasks.discard)
             return
         try:
-            self._hand_out(batch, policy.act(np.stack([one.x for one in batch])))
+            self._hand_out(batch, policy.act(np.array([one.x for one in batch])))
         except Exception as error:
             self._fail(batch, error)
         if policy in self._waiting:

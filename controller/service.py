@@ -33,10 +33,11 @@ def decode(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
     Raises:
         BadObservation: naming the component, if the size is wrong or a number is not finite.
     """
-    x = np.asarray(observation.x, np.float32)
+    numbers = observation.x[:]
+    x = np.array(numbers, np.float32)
     if x.shape != (policy.state_size,):
         raise BadObservation(f"the observation has {x.size} numbers; the policy needs {policy.state_size}")
-    if not all(map(math.isfinite, observation.x)):
+    if not all(map(math.isfinite, numbers)):
         at = int(np.argmin(np.isfinite(x)))
         raise BadObservation(f"{policy.metadata.state_names[at]} is {x[at]}; every state must be finite")
     return x if policy.input_size == policy.state_size else np.concatenate([x, _last(observation, policy)])
