@@ -1,8 +1,9 @@
 """Who computes when: a lone fast call at once, calls that come together in a batch, slow ones in a thread.
 
-A batch waits for at most `delay` after its first observation; with a delay of 0, for one turn of the event
-loop, so it holds what has been read from the sockets by then. A policy that takes longer than `SLOW_S` runs
-in a thread, and what arrives meanwhile is the next batch.
+A batch waits for at most `delay` after its first observation, and only while observations come so densely
+that two more are to be expected by then; with a delay of 0, for one turn of the event loop, so it holds what
+has been read from the sockets. A policy that takes longer than `SLOW_S` runs in a thread, and what arrives
+meanwhile is the next batch.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 
 SLOW_S = 1e-3
+GAP_WEIGHT, LONGEST_GAP_S = 0.1, 1.0
+"""The usual gap between observations is an exponential mean with this weight."""
 
 
 class Stale(RuntimeError):
@@ -43,6 +46,7 @@ class Batcher:
         self._tasks: set[asyncio.Task] = set()
         self.asked_at = 0.0
         """When an observation came last, on `time.perf_counter` [s]."""
+        self._gap = LONGEST_GAP_S
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="slow-policy")
 
     @contextlib.contextmanager
@@ -54,9 +58,15 @@ class Batcher:
         finally:
             self._streams -= 1
 
+    def came(self, now: float) -> None:
+        """Note that an observation came."""
+        self._gap += GAP_WEIGHT * (min(now - self.asked_at, LONGEST_GAP_S) - self._gap)
+        self.asked_at = now
+
     def at_once(self, policy: ServedPolicy, x: np.ndarray) -> np.ndarray | None:
         """Return u[m] for x[input_size] if there is nobody to wait for and the policy is fast, else None."""
-        if policy.seconds >= SLOW_S or (self._streams > 1 and self._largest > 1):
+        alone = self._streams <= 1 or self._largest == 1 or self._gap > 0.5 * self._delay > 0.0
+        if policy.seconds >= SLOW_S or not alone:
             return None
         self._metrics.batch_size.note(1)
         return policy.act(x[None])[0]

@@ -37,8 +37,8 @@ class Serve:
     state_dir: Path = Path("hds-state/controller")
     """Where downloaded policies are kept, among them the last good one."""
     batch_delay: float = 0.001
-    """An observation may wait this long for those of other streams [s]; 0: for one turn of the event loop. A
-    lone stream never waits."""
+    """An observation may wait this long for those of other streams [s]; 0: for one turn of the event loop.
+    Where they come too seldom for that, none waits."""
     max_batch: int = 64
     """Observations computed together at most, 1 to 64; 1 computes each for itself."""
     max_streams: int = 256

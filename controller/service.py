@@ -221,7 +221,7 @@ class PolicyService(v1.PolicyServiceServicer):
         except BadObservation as error:
             return _error(v1.ERROR_CODE_BAD_OBSERVATION, str(error), observation.sequence)
         counted, decoded = self._metrics.of(policy.version), time.perf_counter()
-        self._batcher.asked_at = received
+        self._batcher.came(received)
         u, deadline = self._batcher.at_once(policy, x), observation.deadline_ns * 1e-9
         if u is None:
             try:
