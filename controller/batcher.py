@@ -96,6 +96,12 @@ class Batcher:
                 loop.call_soon(self._flush, policy)
         return await one.future
 
+    async def act_together(self, policy: ServedPolicy, x: np.ndarray) -> np.ndarray:
+        """Return u[B, m] for x[B, input_size]; beside the event loop if it takes long."""
+        if policy.seconds < SLOW_S and len(x) <= self._largest:
+            return policy.act(x)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, policy.act, x)
+
     @property
     def streams(self) -> int:
         """Streams that may ask."""

@@ -143,7 +143,7 @@ class PolicyService(v1.PolicyServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         if not x:
             return v1.ActResponse()
-        actions = policy.act(np.stack(x))
+        actions = await self._batcher.act_together(policy, np.stack(x))
         if not usable(actions.ravel().tolist()):
             await context.abort(grpc.StatusCode.INTERNAL, _not_usable(policy, actions))
         pairs = zip(request.observations, actions, strict=True)

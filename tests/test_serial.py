@@ -84,8 +84,8 @@ def test_whatever_comes_python_and_c_find_the_same_commands_and_later_ones(
         ours += parser.feed(data[at : at + cuts])
     found = [(frame.kind, frame.sequence) for frame in ours]
     assert found == firmware.feed(data)
-    # Garbage whose last bytes pass, with the next frame's first, a CRC of 16 bits by chance reads as a command,
-    # and takes what it runs into with it: at most the next two frames.
+    # Garbage that passes a CRC of 16 bits by chance, together with the next frame's first bytes, reads as a
+    # command and takes what it runs into with it: at most the next two frames.
     assert found[-2:] == [(kind, 1000 + kind) for kind in list(COMMANDS)[-2:]]
 
 
