@@ -11,7 +11,7 @@ from protos.transport import rights
 from protos.transport.access import Access
 from protos.transport.address import is_loopback
 from protos.transport.certs import make_certificates
-from protos.transport.tokens import add_token, read_tokens
+from protos.transport.tokens import add_token, read_grants
 from tests.programs import STILL, Programs, run
 from tests.test_controller import PLANT, eventually
 
@@ -194,6 +194,24 @@ def test_mutual_tls_takes_only_clients_of_its_authority(programs: Programs, site
         assert code == grpc.StatusCode.UNAVAILABLE, "the handshake fails, before any call"
 
 
+def test_a_certificate_opens_what_its_name_has_the_rights_for(programs: Programs, site: Site) -> None:
+    certs = site.root / "certs"
+    site.tokens.write_text('[[certificate]]\nname = "HDS client"\nrights = ["read"]\n')
+    _, trainer = programs.trainer("0", *site.with_tokens(), "--security.client-ca", str(certs / "ca.pem"))
+    member = Access(ca=certs / "ca.pem", certificate=certs / "client.pem", key=certs / "client.key")
+    channel = member.channel(trainer)
+    assert policies(channel).policies == []
+    assert code_of(lambda: train(channel)) == grpc.StatusCode.PERMISSION_DENIED
+    assert code_of(lambda: append(channel)) == grpc.StatusCode.PERMISSION_DENIED
+    assert not jobs(channel).jobs, "nothing was begun"
+    site.tokens.write_text('[[certificate]]\nname = "another"\nrights = ["read"]\n')
+    assert code_of(lambda: policies(channel)) == grpc.StatusCode.UNAUTHENTICATED
+    assert code_of(lambda: append(channel)) == grpc.StatusCode.UNAUTHENTICATED
+    site.tokens.write_text('[[certificate]]\nname = "HDS client"\nrights = ["log"]\n')
+    assert watermark(channel).next_sequence == 0, "nothing was stored"
+    assert append(channel).next_sequence == 1
+
+
 def test_a_renewed_certificate_is_taken_without_a_restart(programs: Programs, site: Site) -> None:
     _, trainer = programs.trainer("0", *site.server())
     assert policies(site.client().channel(trainer)).policies == []
@@ -239,7 +257,7 @@ def test_certificates_and_tokens_are_never_overwritten_and_kept_from_others(tmp_
     token = run("controller", *words).stdout.strip()
     assert len(token) == 43
     assert token not in tokens.read_text()
-    assert [(g.name, g.rights) for g in read_tokens(tokens).values()] == [("rig-1", {"act", "log"})]
+    assert [(g.name, g.rights) for g in read_grants(tokens).tokens.values()] == [("rig-1", {"act", "log"})]
     assert tokens.stat().st_mode & 0o077 == 0
     twice = run("trainer", *words)
     assert twice.returncode != 0
@@ -250,16 +268,17 @@ def test_certificates_and_tokens_are_never_overwritten_and_kept_from_others(tmp_
     ("wrong", "message"),
     [
         ('[[token]]\nname = "a"\nrights = ["all"]\nsha256 = ""', "must be among act, log, read, admin"),
-        ('[[token]]\nname = "a b"\nrights = ["act"]\nsha256 = ""', "a token's name is"),
+        ('[[token]]\nname = "a/b"\nrights = ["act"]\nsha256 = ""', "a token's name is"),
         ('[[token]]\nname = "a"\nrights = ["act"]\nsha256 = "12"', "must be 64 hexadecimal digits"),
         ("token = 3", "cannot be used"),
+        ('[[certificate]]\nname = "a"\nrights = []', "at least one; got"),
     ],
 )
 def test_a_malformed_token_file_is_named(wrong: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "tokens.toml"
     file.write_text(wrong)
     with pytest.raises(ValueError, match=message) as raised:
-        read_tokens(file)
+        read_grants(file)
     assert str(file) in str(raised.value)
 
 

@@ -1,18 +1,19 @@
-"""The interceptor that lets a call through only with a token that has its right."""
+"""The interceptor that lets a call through only with a token, or a certificate, that has its right."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, cast
 
 import grpc
 
 from protos.transport.rights import OPEN, needed
-from protos.transport.tokens import TokenFile
+from protos.transport.tokens import Grant, TokenFile
 
 HEADER, SCHEME = "authorization", "Bearer "
+Refusal = tuple[grpc.StatusCode, str] | None
 
 
 class Authority(grpc.aio.ServerInterceptor):
-    """Asks each call for a token, once, as it begins; messages on a stream cost nothing more."""
+    """Asks each call for a token or a listed certificate, once, as it begins."""
 
     def __init__(self, tokens: TokenFile) -> None:
         self._tokens = tokens
@@ -22,46 +23,60 @@ class Authority(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
-        """Return the call's handler, or one that refuses it."""
-        handler = await continuation(handler_call_details)
-        refusal = self._refusal(handler_call_details)
-        return handler if handler is None or refusal is None else _refusing(handler, *refusal)
-
-    def _refusal(self, call: Any) -> tuple[grpc.StatusCode, str] | None:
-        if call.method in OPEN:
-            return None
+        """Return the call's handler, or one that asks for more first and refuses without it."""
+        handler, call = await continuation(handler_call_details), cast(Any, handler_call_details)
+        if handler is None or call.method in OPEN:
+            return handler
         given = dict(call.invocation_metadata).get(HEADER, "")
         if not isinstance(given, str) or not given.startswith(SCHEME):
-            why = "this server asks for a token (clients of HDS: --access.token-file)"
-            return grpc.StatusCode.UNAUTHENTICATED, why
+            return _checking(handler, lambda context: self._by_certificate(call.method, context))
         grant = self._tokens.find(given.removeprefix(SCHEME))
         if grant is None:
-            return grpc.StatusCode.UNAUTHENTICATED, "the token is not known here"
-        rights = needed(call.method)
-        if grant.rights & rights:
-            return None
-        has, needs = (", ".join(sorted(some)) for some in (grant.rights, rights))
-        why = f"token {grant.name!r} has the rights: {has}; {call.method} needs one of: {needs}"
-        return grpc.StatusCode.PERMISSION_DENIED, why
+            refusal = (grpc.StatusCode.UNAUTHENTICATED, "the token is not known here")
+        else:
+            refusal = _denied(f"token {grant.name!r}", grant, call.method)
+        return handler if refusal is None else _checking(handler, lambda context: refusal)
+
+    def _by_certificate(self, method: str, context: grpc.aio.ServicerContext) -> Refusal:
+        """Return why the holder of the connection's certificate must not call `method`; None if it may."""
+        names = context.auth_context().get("x509_common_name", [])
+        for name in (raw.decode(errors="replace") for raw in names):
+            grant = self._tokens.of_certificate(name)
+            if grant is not None:
+                return _denied(f"certificate {name!r}", grant, method)
+        why = "this server asks for a token (clients of HDS: --access.token-file)"
+        return grpc.StatusCode.UNAUTHENTICATED, why
 
 
-def _refusing(handler: Any, code: grpc.StatusCode, why: str) -> grpc.RpcMethodHandler:
-    """Return a handler of the same kind that only refuses."""
+def _denied(who: str, grant: Grant, method: str) -> Refusal:
+    rights = needed(method)
+    if grant.rights & rights:
+        return None
+    has, needs = (", ".join(sorted(some)) for some in (grant.rights, rights))
+    why = f"{who} has the rights: {has}; {method} needs one of: {needs}"
+    return grpc.StatusCode.PERMISSION_DENIED, why
 
-    async def refuse(request: object, context: grpc.aio.ServicerContext) -> NoReturn:
-        del request
-        await context.abort(code, why)
 
-    async def refuse_stream(request: object, context: grpc.aio.ServicerContext) -> Any:
-        await refuse(request, context)
-        yield
+def _checking(handler: Any, refusal: Callable[[grpc.aio.ServicerContext], Refusal]) -> grpc.RpcMethodHandler:
+    """Return a handler of the same kind that refuses a call before its first message, or lets it through."""
+    kind = f"{'stream' if handler.request_streaming else 'unary'}_"
+    kind += "stream" if handler.response_streaming else "unary"
+    inner = getattr(handler, kind)
 
-    kinds = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }
-    kind = kinds[bool(handler.request_streaming), bool(handler.response_streaming)]
-    behaviour: Any = refuse_stream if handler.response_streaming else refuse
-    return kind(behaviour, handler.request_deserializer, handler.response_serializer)
+    async def check(context: grpc.aio.ServicerContext) -> None:
+        why = refusal(context)
+        if why is not None:
+            await context.abort(*why)
+
+    async def answer(request: object, context: grpc.aio.ServicerContext) -> Any:
+        await check(context)
+        return await inner(request, context)
+
+    async def answer_stream(request: object, context: grpc.aio.ServicerContext) -> Any:
+        await check(context)
+        async for response in inner(request, context):
+            yield response
+
+    behaviour: Any = answer_stream if handler.response_streaming else answer
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    return make(behaviour, handler.request_deserializer, handler.response_serializer)

@@ -5,7 +5,12 @@
     rights = ["act", "log"]
     sha256 = "…"
 
-A token has 256 random bits, so a plain digest cannot be guessed from.
+A token has 256 random bits, so a plain digest cannot be guessed from. Where TLS is mutual, the file may also
+give rights to the holder of a certificate, by its common name:
+
+    [[certificate]]
+    name = "rig-2"
+    rights = ["act", "log"]
 """
 
 import hashlib
@@ -19,7 +24,7 @@ from typing import NamedTuple
 from protos.transport.rights import RIGHTS
 
 LOG = logging.getLogger("transport")
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_. -]{1,64}")
 
 
 class Grant(NamedTuple):
@@ -29,6 +34,13 @@ class Grant(NamedTuple):
     rights: frozenset[str]
 
 
+class Grants(NamedTuple):
+    """What a file grants: by the digest of a token, and by the common name of a certificate."""
+
+    tokens: dict[str, Grant]
+    certificates: dict[str, Grant]
+
+
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
@@ -36,7 +48,7 @@ def _digest(token: str) -> str:
 def _check(name: object, rights: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
-            f"a token's name is up to 64 letters, digits, dots, dashes and underscores; got {name!r}"
+            f"a token's name is up to 64 letters, digits, spaces, dots, dashes and underscores; got {name!r}"
         )
     if not isinstance(rights, list | tuple) or not rights or not set(rights) <= set(RIGHTS):
         raise ValueError(
@@ -44,22 +56,25 @@ def _check(name: object, rights: object) -> None:
         )
 
 
-def read_tokens(path: Path) -> dict[str, Grant]:
-    """Return the grants of a file by digest.
+def read_grants(path: Path) -> Grants:
+    """Return the grants of a file.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: naming the file and what is wrong.
     """
     try:
-        entries = tomllib.loads(path.read_text()).get("token", [])
-        found: dict[str, Grant] = {}
-        for entry in entries:
+        told = tomllib.loads(path.read_text())
+        found = Grants({}, {})
+        for entry in told.get("certificate", []):
+            _check(entry.get("name"), entry.get("rights"))
+            found.certificates[entry["name"]] = Grant(entry["name"], frozenset(entry["rights"]))
+        for entry in told.get("token", []):
             _check(entry.get("name"), entry.get("rights"))
             digest = str(entry.get("sha256", "")).lower()
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise ValueError(f"the sha256 of token {entry['name']!r} must be 64 hexadecimal digits")
-            found[digest] = Grant(entry["name"], frozenset(entry["rights"]))
+            found.tokens[digest] = Grant(entry["name"], frozenset(entry["rights"]))
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"the tokens in {path} cannot be used: {error}") from error
     return found
@@ -73,7 +88,7 @@ def add_token(path: Path, name: str, rights: tuple[str, ...]) -> str:
         ValueError: a name that is taken or malformed, or an unknown right.
     """
     _check(name, rights)
-    if path.exists() and name in {grant.name for grant in read_tokens(path).values()}:
+    if path.exists() and name in {grant.name for grant in read_grants(path).tokens.values()}:
         raise ValueError(f"{path} has a token {name!r} already; delete its entry first, which revokes it")
     token = secrets.token_urlsafe(32)
     listed = ", ".join(f'"{right}"' for right in rights)
@@ -90,12 +105,17 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = self._now()
-        self._grants = read_tokens(path)
+        self._grants = read_grants(path)
 
     def find(self, token: str) -> Grant | None:
         """Return what `token` may do, None if it is not known."""
         self._reread()
-        return self._grants.get(_digest(token))
+        return self._grants.tokens.get(_digest(token))
+
+    def of_certificate(self, name: str) -> Grant | None:
+        """Return what the holder of a certificate with this common name may do, None if it is not listed."""
+        self._reread()
+        return self._grants.certificates.get(name)
 
     def _now(self) -> tuple[int, int]:
         found = self._path.stat()
@@ -107,7 +127,7 @@ class TokenFile:
             if stamp == self._stamp:
                 return
             self._stamp = stamp
-            self._grants = read_tokens(self._path)
-            LOG.info("read %d tokens from %s", len(self._grants), self._path)
+            self._grants = read_grants(self._path)
+            LOG.info("read %d tokens from %s", len(self._grants.tokens), self._path)
         except (OSError, ValueError) as error:
             LOG.error("the tokens read before stay in force: %s", error)
