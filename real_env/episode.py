@@ -128,11 +128,7 @@ def run_episode(
             deadline_ns=patience_ns,
             fallbacks=misses_in_row,
         )
-        answer = asker.ask(observation, tick_ns + patience_ns)
-        took_ns = clock.now_ns() - tick_ns
-        timing.answers.add(took_ns * 1e-6)
-        if took_ns > patience_ns and not isinstance(answer, str):
-            answer = "the answer came after the deadline"
+        answer = _answer_in_time(asker, observation, tick_ns, clock, timing)
         decision = _decide(answer, observation, u_last, reading, settings.fallback, excite(k))
         decision = _limited(decision, u_last, limits, spec.control_dt)
         after = plant.exchange(decision.applied)
@@ -158,6 +154,17 @@ def run_episode(
         if after.terminated or ended:
             break
     return timing
+
+
+def _answer_in_time(
+    asker: Asker, observation: v1.Observation, tick_ns: int, clock: Clock, timing: Timing
+) -> v1.Action | str:
+    """Ask, and drop what is read after the deadline even if it was there before."""
+    answer = asker.ask(observation, tick_ns + observation.deadline_ns)
+    took_ns = clock.now_ns() - tick_ns
+    timing.answers.add(took_ns * 1e-6)
+    late = took_ns > observation.deadline_ns and not isinstance(answer, str)
+    return "the answer came after the deadline" if late else answer
 
 
 def _decide(
