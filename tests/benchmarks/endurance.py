@@ -1,21 +1,25 @@
 """Does the controller stay as it is, under swaps, beside idle clients, and over a million actions?
 
     python -m tests.benchmarks.endurance swaps [--count 1000]
+    python -m tests.benchmarks.endurance shapes [--count 20]
     python -m tests.benchmarks.endurance idle [--clients 200]
     python -m tests.benchmarks.endurance memory [--actions 1000000]
 
-Each starts a trainer with two untrained policies of the usual shape and a controller.
+Each starts a trainer with untrained policies and a controller: two of the usual shape, or for `shapes` one
+of each of as many shapes as there are swaps, with an empty compilation cache.
 
 swaps: 8 streams ask 50 times a second, for a while without swaps and then while the label moves; an answer
 is late after 16 ms, 0.8 of the tick. Each action must be that of the version it names, and from a swap that
-the controller tells on it must be the new one. idle: a stream at 100 Hz, turn by turn alone and beside
+the controller tells on it must be the new one. shapes: the same, while each swap compiles. idle: a stream at 100 Hz, turn by turn alone and beside
 clients that hold a greeted stream, a connection without a call, or a silent one. memory: resident memory of
 the controller after each tenth of the actions.
 """
 
 import argparse
 import asyncio
+import gc
 import itertools
+import os
 import re
 import socket
 import tempfile
@@ -25,7 +29,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import grpc
-import jax
 import numpy as np
 
 from controller.bench import Asked, asked_of, paced, saturated
@@ -34,6 +37,7 @@ from protos.transport.access import Access
 from tests.programs import Programs
 from tests.published import SPEC, parameters, publish_policy
 from trainer import compilation_cache
+from trainer.policy.network import PolicySpec
 
 STREAMS, HERTZ, LATE_S = 8, 50.0, 0.016
 X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
@@ -215,30 +219,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("swaps", "idle", "memory"))
-    parser.add_argument("--count", type=int, default=1000, help="swaps")
+    parser.add_argument("what", choices=("swaps", "shapes", "idle", "memory"))
+    parser.add_argument("--count", type=int, default=0, help="swaps; 0: 1000, of shapes 20")
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--actions", type=int, default=1_000_000)
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=0.0, help="length of each round; 0: 30 s, idle 5 s")
     options = parser.parse_args()
+    options.count = options.count or (20 if options.what == "shapes" else 1000)
     options.seconds = options.seconds or (5.0 if options.what == "idle" else 30.0)
     compilation_cache.enable()
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        act = jax.jit(SPEC.apply)
-        answers = {
-            publish_policy(root / "trainer", seed=seed): float(act(parameters(seed), X[None])[0, 0])
-            for seed in (1, 2)
-        }
+        specs = [SPEC, SPEC]
+        if options.what == "shapes":
+            os.environ["XDG_CACHE_HOME"] = str(root / "cache")  # nothing has been compiled before
+            specs = [PolicySpec(SPEC.features, (32 + k, 64), 1) for k in range(options.count)]
+        answers = dict(published(root / "trainer", seed, spec) for seed, spec in enumerate(specs))
         programs = Programs(root)
         try:
             _, trainer = programs.trainer()
             program, controller = programs.controller(trainer)
             site = Site(trainer, controller, answers, program.process.pid)
+            gc.freeze()  # a collection of all that JAX holds would look like a late answer
             asyncio.run(run(site, options))
         finally:
             programs.close()
+
+
+def published(state_dir: Path, seed: int, spec: PolicySpec) -> tuple[str, float]:
+    """Publish an untrained policy; return its version and what it answers to X."""
+    version = publish_policy(state_dir, seed=seed, spec=spec)
+    return version, float(spec.apply(parameters(seed, spec), X[None])[0, 0])
 
 
 async def run(site: Site, options: argparse.Namespace) -> None:
@@ -247,7 +259,7 @@ async def run(site: Site, options: argparse.Namespace) -> None:
         describe = v1.PolicyServiceStub(channel).Describe
         while not (await describe(v1.DescribeRequest(), wait_for_ready=True)).ready:
             await asyncio.sleep(0.05)
-    await {"swaps": swaps, "idle": idle, "memory": memory}[options.what](site, options)
+    await {"swaps": swaps, "shapes": swaps, "idle": idle, "memory": memory}[options.what](site, options)
 
 
 if __name__ == "__main__":
