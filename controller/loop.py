@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import uvloop
 
-
 SWITCH_S = 2e-4
 """How long a thread may keep the interpreter while the event loop waits for it.
 

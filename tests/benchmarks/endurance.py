@@ -10,9 +10,9 @@ of each of as many shapes as there are swaps, with an empty compilation cache.
 
 swaps: 8 streams ask 50 times a second, for a while without swaps and then while the label moves; an answer
 is late after 16 ms, 0.8 of the tick. Each action must be that of the version it names, and from a swap that
-the controller tells on it must be the new one. shapes: the same, while each swap compiles. idle: a stream at 100 Hz, turn by turn alone and beside
-clients that hold a greeted stream, a connection without a call, or a silent one. memory: resident memory of
-the controller after each tenth of the actions.
+the controller tells on it must be the new one. shapes: the same, while each swap compiles. idle: a stream
+at 100 Hz, turn by turn alone and beside clients that hold a greeted stream, a connection without a call, or
+a silent one. memory: resident memory of the controller after each tenth of the actions.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import grpc
+import jax.numpy as jnp
 import numpy as np
 
 from controller.bench import Asked, asked_of, paced, saturated
@@ -250,7 +251,7 @@ def main() -> None:
 def published(state_dir: Path, seed: int, spec: PolicySpec) -> tuple[str, float]:
     """Publish an untrained policy; return its version and what it answers to X."""
     version = publish_policy(state_dir, seed=seed, spec=spec)
-    return version, float(spec.apply(parameters(seed, spec), X[None])[0, 0])
+    return version, float(spec.apply(parameters(seed, spec), jnp.asarray(X[None]))[0, 0])
 
 
 async def run(site: Site, options: argparse.Namespace) -> None:
