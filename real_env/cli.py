@@ -28,7 +28,7 @@ from real_env.plant import Plant, PlantSpec
 from real_env.plants import DESCRIPTIONS, make_plant
 from real_env.policy_link import PolicyLink, Refused
 from real_env.session import Session, new_session_id
-from real_env.spool import Spool
+from real_env.spool import MOST, Spool
 from real_env.uplink import RefusedByTrainer, Uplink
 
 FLUSH_S = 30.0
@@ -85,6 +85,8 @@ class Run:
     """Let the plant go wrong on purpose, to see what policy and loop make of it."""
     spool: Path = Path("hds-state/real_env/spool.sqlite")
     """Where transitions wait until the trainer has stored them."""
+    spool_limit: int = MOST
+    """Transitions that may wait for the trainer; beyond it the run ends, rather than lose any."""
     events: bool = False
     """Write one JSON object per event to standard output, for programs."""
 
@@ -185,7 +187,7 @@ def _run(command: Run, stop: threading.Event) -> int:
     events = Events(command.events)
     try:
         wanted = _check(command)
-        spool = Spool(command.spool)
+        spool = Spool(command.spool, command.spool_limit)
         emergency_stop = EmergencyStop(command.spool)
         if command.reset_stop:
             emergency_stop.reset()

@@ -1,7 +1,7 @@
 """What the trainer has not acknowledged yet, on disk.
 
 SQLite in WAL mode: a commit costs no fsync, so that recording a tick takes some tens of
-microseconds, and survives the death of the process.
+microseconds, and survives the death of the process. It is bounded: what does not fit is told, never dropped.
 """
 
 import sqlite3
@@ -21,16 +21,24 @@ CREATE TABLE IF NOT EXISTS transitions (
 """
 
 
+MOST = 1_000_000
+"""Transitions; some 250 MB."""
+
+
+class SpoolFull(OSError):
+    """A transition could not be kept."""
+
+
 class Spool:
     """Transitions by session and sequence number; safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the spool at `path`.
+    def __init__(self, path: Path, most: int = MOST) -> None:
+        """Open or create the spool at `path`, for at most `most` transitions of all sessions.
 
         Raises:
             OSError: naming the path, if it cannot be written.
         """
-        self.path = path
+        self.path, self.most = path, most
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -40,6 +48,7 @@ class Spool:
         except (OSError, sqlite3.Error) as error:
             raise OSError(f"the spool {path} cannot be written ({error}); give a writable --spool") from error
         self._lock = threading.Lock()
+        self._count = self._database.execute("SELECT COUNT(*) FROM transitions").fetchone()[0]
 
     def open_session(self, session: v1.Session) -> None:
         """Note who the following transitions belong to."""
@@ -49,10 +58,23 @@ class Spool:
             )
 
     def append(self, session: str, transition: v1.Transition) -> None:
-        """Keep one transition."""
+        """Keep one transition.
+
+        Raises:
+            SpoolFull: there are `most`, or the disk takes no more; this one is not kept.
+        """
         row = (session, transition.sequence, transition.SerializeToString())
         with self._lock:
-            self._database.execute("INSERT INTO transitions VALUES (?, ?, ?)", row)
+            if self._count >= self.most:
+                raise SpoolFull(
+                    f"the spool {self.path} is full: {self._count} transitions wait for the trainer, allowed "
+                    f"are {self.most}; connect the trainer, or give a larger --spool-limit"
+                )
+            try:
+                self._database.execute("INSERT INTO transitions VALUES (?, ?, ?)", row)
+            except sqlite3.OperationalError as error:
+                raise SpoolFull(f"the spool {self.path} takes no more ({error}); make space") from error
+            self._count += 1
 
     def sessions(self) -> list[v1.Session]:
         """Return the sessions that have transitions here, in the order of their ids."""
@@ -74,14 +96,15 @@ class Spool:
     def acknowledge(self, session: str, next_sequence: int) -> None:
         """Drop the transitions with a smaller sequence number: the trainer has them."""
         with self._lock:
-            self._database.execute(
+            gone = self._database.execute(
                 "DELETE FROM transitions WHERE session = ? AND sequence < ?", (session, next_sequence)
             )
+            self._count -= gone.rowcount
 
     def waiting(self) -> int:
         """Return how many transitions are not acknowledged."""
         with self._lock:
-            return self._database.execute("SELECT COUNT(*) FROM transitions").fetchone()[0]
+            return self._count
 
     def close(self) -> None:
         """Close the file."""

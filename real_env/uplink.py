@@ -17,6 +17,10 @@ class RefusedByTrainer(RuntimeError):
     """The trainer will not take this run's data, and says why."""
 
 
+class GapFound(RuntimeError):
+    """The trainer lacks something before what was sent."""
+
+
 class Uplink:
     """Send the spool to the trainer at `address`, from a thread of its own.
 
@@ -74,6 +78,8 @@ class Uplink:
                     waits = back_off()
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping or self._sessions())
+            except GapFound as error:
+                self._say(f"the trainer at {self.address} asks again: {error}")
             except (grpc.RpcError, ValueError) as error:
                 if self._stopping:
                     return
@@ -91,6 +97,13 @@ class Uplink:
         """Send one session from the trainer's watermark until the spool holds no more of it."""
         stub = v1.ExperienceServiceStub(self._channel)
         watermark = stub.GetWatermark(v1.GetWatermarkRequest(session=session.id), timeout=5.0)
+        first = self._spool.read(session.id, 0, 1)
+        if first and first[0].sequence > watermark.next_sequence:
+            missing = f"{watermark.next_sequence} to {first[0].sequence - 1}"
+            self._refuse(
+                session, f"it lacks {missing}, which were acknowledged once and are not here any more"
+            )
+            return
         self._acknowledge(session.id, watermark.next_sequence)
         broken = threading.Event()
         try:
@@ -98,6 +111,8 @@ class Uplink:
                 if response.refusal:
                     self._refuse(session, response.refusal)
                     return
+                if response.gap:
+                    raise GapFound(response.gap)
                 self._acknowledge(session.id, response.next_sequence)
         finally:
             broken.set()

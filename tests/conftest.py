@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.programs import Programs
 from trainer import compilation_cache
+
+if TYPE_CHECKING:
+    from tests.postgres import PostgreSQL
 
 compilation_cache.enable()
 
@@ -25,3 +29,21 @@ def publish(tmp_path: Path) -> Callable[..., str]:
     from tests.published import publish_policy
 
     return lambda **wanted: publish_policy(tmp_path / "trainer", **wanted)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["PostgreSQL"]:
+    """A real PostgreSQL server; a test that needs it fails where it can't be started."""
+    from tests.postgres import PostgreSQL
+
+    server = PostgreSQL()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind in turn."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").new_database()
+    return f"sqlite:///{tmp_path / 'hds.sqlite'}"

@@ -1,16 +1,35 @@
+import contextlib
+import dataclasses
 import multiprocessing
 import os
+import resource
 import signal
+import sqlite3
+import uuid
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer.store.experience import COLLECT, EVALUATE, ExperienceStore, SequenceGap, SessionInfo, Transition
-from trainer.store.schema import open_database, sqlite_url
+from tests.postgres import PostgreSQL
+from trainer.store.database import StoreUnavailable, open_database, sqlite_url
+from trainer.store.experience import (
+    COLLECT,
+    EVALUATE,
+    Batch,
+    ExperienceStore,
+    Selection,
+    SequenceGap,
+    SessionInfo,
+    Transition,
+)
+from trainer.store.schema import AUDIT, METADATA
 
 SESSION = SessionInfo("s1", "cartpole_swingup", "brax-friction", ("a", "b"), ("u",), 0.04)
 
@@ -23,12 +42,16 @@ def transition(sequence: int, episode: int = 0, purpose: int = COLLECT) -> Trans
     )
 
 
-def opened(path: Path) -> ExperienceStore:
-    return ExperienceStore(open_database(sqlite_url(path / "hds.sqlite")))
+def opened(database: str) -> ExperienceStore:
+    return ExperienceStore(open_database(database))
 
 
-def test_what_was_appended_comes_back_to_the_last_bit(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+@pytest.fixture
+def store(database: str) -> ExperienceStore:
+    return opened(database)
+
+
+def test_what_was_appended_comes_back_to_the_last_bit(store: ExperienceStore) -> None:
     sent = [transition(i) for i in range(5)]
     assert store.append(SESSION, sent) == 5
     for one, other in zip(sent, store.transitions("s1", 0), strict=True):
@@ -36,53 +59,51 @@ def test_what_was_appended_comes_back_to_the_last_bit(tmp_path: Path) -> None:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_a_gap_is_refused_and_nothing_of_the_batch_is_stored(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_a_gap_is_refused_and_nothing_of_the_batch_is_stored(store: ExperienceStore) -> None:
     store.append(SESSION, [transition(0)])
     with pytest.raises(SequenceGap, match="sequence 3 of session s1 leaves a gap; the next one is 2"):
         store.append(SESSION, [transition(1), transition(3)])
     assert store.watermark("s1") == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=12))
 def test_however_batches_overlap_each_transition_is_stored_once(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[int, int]]
+    store: ExperienceStore, batches: list[tuple[int, int]]
 ) -> None:
-    store = opened(tmp_path_factory.mktemp("store"))
+    session = dataclasses.replace(SESSION, id=uuid.uuid4().hex)
     watermark = 0
     for first, count in batches:
         rows = [transition(i) for i in range(first, first + count)]
         if first <= watermark:
             watermark = max(watermark, first + count)
-            assert store.append(SESSION, rows) == watermark
+            assert store.append(session, rows) == watermark
         else:
             with pytest.raises(SequenceGap):
-                store.append(SESSION, rows)
-    assert [row.sequence for row in store.transitions("s1", 0)] == list(range(watermark))
+                store.append(session, rows)
+    assert [row.sequence for row in store.transitions(session.id, 0)] == list(range(watermark))
 
 
-def test_episodes_are_grouped_and_filtered_by_purpose(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_episodes_are_grouped_and_filtered_by_purpose(store: ExperienceStore) -> None:
     rows = [transition(i, i // 3, COLLECT if i < 6 else EVALUATE) for i in range(9)]
     store.append(SESSION, rows)
-    assert [e.episode for e in store.episodes(purpose=COLLECT)] == [0, 1]
-    (judged,) = store.episodes(purpose=EVALUATE)
+    assert [e.episode for e in store.episodes(Selection(purpose=COLLECT))] == [0, 1]
+    (judged,) = store.episodes(Selection(purpose=EVALUATE))
     assert judged.x.shape == (4, 2)
     assert judged.u.shape == (3, 1)
     assert judged.first_sequence == 6
-    assert not store.episodes(task="another")
+    assert not store.episodes(Selection(task="another"))
 
 
-def append_for_ever(path: Path, pipe: Connection) -> None:
-    store = opened(path)
+def append_for_ever(database: str, pipe: Connection) -> None:
+    store = opened(database)
     for sequence in range(1_000_000):
         pipe.send(store.append(SESSION, [transition(sequence)]))
 
 
-def test_every_acknowledged_transition_survives_the_death_of_the_process(tmp_path: Path) -> None:
+def test_every_acknowledged_transition_survives_the_death_of_the_process(database: str) -> None:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=append_for_ever, args=(tmp_path, theirs))
+    process = multiprocessing.get_context("spawn").Process(target=append_for_ever, args=(database, theirs))
     process.start()
     theirs.close()
     acknowledged = 0
@@ -96,7 +117,7 @@ def test_every_acknowledged_transition_survives_the_death_of_the_process(tmp_pat
             acknowledged = ours.recv()
         except EOFError:
             break
-    store = opened(tmp_path)
+    store = opened(database)
     assert store.watermark("s1") >= acknowledged
     assert [row.sequence for row in store.transitions("s1", 0)] == list(range(store.watermark("s1")))
 
@@ -104,3 +125,101 @@ def test_every_acknowledged_transition_survives_the_death_of_the_process(tmp_pat
 def test_a_database_that_cannot_be_written_is_named() -> None:
     with pytest.raises(OSError, match=r"database sqlite:////dev/null/hds.sqlite cannot be opened"):
         open_database("sqlite:////dev/null/hds.sqlite")
+
+
+def test_sessions_are_chosen_by_id_tag_time_policy_and_watermark(store: ExperienceStore) -> None:
+    for name in ("a", "b", "c"):
+        rows = [transition(i, i // 2)._replace(policy_version=f"{name}{i // 2}") for i in range(4)]
+        store.append(dataclasses.replace(SESSION, id=name), rows)
+    store.tag("b", "cold-bearing")
+    found = lambda **wanted: [(e.session, e.episode) for e in store.episodes(Selection(**wanted))]  # noqa: E731
+    assert found(sessions=("a", "c")) == [("a", 0), ("a", 1), ("c", 0), ("c", 1)]
+    assert found(tags=("cold-bearing",)) == [("b", 0), ("b", 1)]
+    assert found(policies=("c1",)) == [("c", 1)]
+    assert found(since_ns=2**62) == []
+    (short,) = store.episodes(Selection(watermarks={"a": 1}))
+    assert short.u.shape == (1, 1)
+    with pytest.raises(LookupError, match="there is no session 'd'"):
+        store.tag("d", "x")
+
+
+def test_one_transaction_takes_batches_of_many_sessions_and_leaves_out_the_one_with_a_gap(
+    store: ExperienceStore,
+) -> None:
+    other = dataclasses.replace(SESSION, id="s2")
+    batches = [
+        Batch(SESSION, [transition(0)]),
+        Batch(other, [transition(1)]),
+        Batch(SESSION, [transition(1), transition(2)]),
+    ]
+    first, gap, last = store.append_all(batches)
+    assert (first, last) == (1, 3)
+    assert isinstance(gap, SequenceGap)
+    assert (store.watermark("s1"), store.watermark("s2")) == (3, 0)
+
+
+def test_what_is_forgotten_is_noted_and_not_taken_in_again(store: ExperienceStore, database: str) -> None:
+    rows = [transition(i) for i in range(4)]
+    store.append(SESSION, rows)
+    assert store.forget(["s1"]) == 4
+    assert store.append(SESSION, rows) == 4
+    assert store.transitions("s1", 0) == []
+    with open_database(database).connect() as connection:
+        (noted,) = connection.execute(sa.select(AUDIT)).all()
+    assert (noted.deed, noted.subject, noted.detail) == ("forget", "s1", {"transitions": 4})
+
+
+def test_a_database_from_before_migrations_keeps_its_episodes(tmp_path: Path) -> None:
+    """The tables as the first version made them, with two episodes."""
+    url = sqlite_url(tmp_path / "old.sqlite")
+    engine = open_database(url)
+    ExperienceStore(engine).append(SESSION, [transition(i, i // 2) for i in range(4)])
+    engine.dispose()
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.sqlite")) as old:
+        for table in ("episodes", "tags", "audit", "alembic_version"):
+            old.execute(f"DROP TABLE {table}")
+        for column in ("begun_ns", "source"):
+            old.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
+        old.execute("CREATE INDEX transitions_by_purpose ON transitions (purpose, session, sequence)")
+        old.commit()
+    store = opened(url)
+    assert [(e.episode, e.u.shape[0]) for e in store.episodes()] == [(0, 2), (1, 2)]
+    assert store.append(SESSION, [transition(4, 1)]) == 5
+    assert store.episodes()[1].u.shape[0] == 3
+
+
+def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str) -> None:
+    with open_database(database).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database: str) -> None:
+    with open_database(database).begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0002'"):
+        open_database(database)
+
+
+def test_a_restart_of_postgresql_is_survived_without_a_new_store(postgres: PostgreSQL) -> None:
+    store = opened(postgres.new_database())
+    store.append(SESSION, [transition(0)])
+    postgres.stop()
+    with pytest.raises(StoreUnavailable, match="the database is not available"):
+        store.append(SESSION, [transition(1)])
+    postgres.start()
+    assert store.append(SESSION, [transition(1)]) == 2
+
+
+def test_a_full_disk_stores_nothing_of_a_batch_and_recovers(tmp_path: Path) -> None:
+    store = opened(sqlite_url(tmp_path / "hds.sqlite"))
+    store.append(SESSION, [transition(0)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StoreUnavailable, match="the database is not available"):
+            store.append(SESSION, [transition(i) for i in range(1, 2000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.watermark("s1") == 1
+    assert store.append(SESSION, [transition(i) for i in range(1, 2000)]) == 2000

@@ -1,14 +1,12 @@
-from pathlib import Path
-
 import pytest
 
+from trainer.store.database import open_database
 from trainer.store.registry import LabelMoved, PolicyEntry, Registry
-from trainer.store.schema import open_database, sqlite_url
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    registry = Registry(open_database(sqlite_url(tmp_path / "hds.sqlite")))
+def registry(database: str) -> Registry:
+    registry = Registry(open_database(database))
     for version in ("aaa", "bbb"):
         registry.publish(PolicyEntry(version, "cartpole_swingup", "", 0.0, {"cost": 1.0}))
     return registry

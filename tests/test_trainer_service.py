@@ -12,33 +12,10 @@ from protos.hds import v1
 from protos.transport.access import Access
 from real_env.spool import Spool
 from real_env.uplink import RefusedByTrainer, Uplink
+from tests.plain import session, transition
 from tests.programs import Programs, free_port, kill, ready
 from tests.published import TASK
 from trainer.client import CallFailed, TrainerClient
-
-PLANT = v1.PlantSpec(
-    name="test", state_names=TASK.state_names, action_names=TASK.action_names, control_dt_s=TASK.control_dt
-)
-
-
-def session(name: str = "s1", plant: v1.PlantSpec = PLANT, task: str = TASK.name) -> v1.Session:
-    return v1.Session(id=name, task=task, plant=plant)
-
-
-def transition(sequence: int, purpose: v1.Purpose = v1.PURPOSE_COLLECT) -> v1.Transition:
-    angle = 3.1 + 0.01 * sequence
-    return v1.Transition(
-        sequence=sequence,
-        episode=sequence // 150,
-        purpose=purpose,
-        x=[0.0, angle, 0.0, 0.25],
-        u_requested=[0.1],
-        u_applied=[0.1],
-        x_next=[0.0, angle + 0.01, 0.0, 0.25],
-        t_ns=sequence * 40_000_000,
-        policy_version="v1",
-        action_source=v1.ACTION_SOURCE_POLICY,
-    )
 
 
 def stored(address: str, name: str = "s1") -> list[int]:

@@ -15,10 +15,10 @@ from trainer.jobs.request import JobRequest, Published
 from trainer.services.experience import ExperienceService
 from trainer.services.registry import RegistryService
 from trainer.services.training import TrainingService
+from trainer.store.database import open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
 from trainer.store.jobs import JobStore
 from trainer.store.registry import PolicyEntry, Registry
-from trainer.store.schema import open_database, sqlite_url
 
 GRACE_S = 0.5
 SERVED_LABEL = "stable"

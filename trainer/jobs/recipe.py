@@ -21,8 +21,8 @@ from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
 from trainer.learning.pods import PODSInfo, PODSState
-from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode
-from trainer.store.schema import open_database
+from trainer.store.database import open_database
+from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode, Selection
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
@@ -77,7 +77,7 @@ def run(request: JobRequest, report: Report) -> Published:
 
 def _recorded(request: JobRequest, task: Task) -> list[RecordedEpisode]:
     store = ExperienceStore(open_database(request.database))
-    episodes = store.episodes(purpose=COLLECT, task=task.name)
+    episodes = store.episodes(Selection(task=task.name, purpose=COLLECT))
     if not episodes:
         raise NoData(request.task)
     return episodes

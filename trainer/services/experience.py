@@ -1,21 +1,32 @@
-"""ExperienceService: real transitions in, acknowledged after commit; episodes out, scored."""
+"""ExperienceService: real transitions in, acknowledged after commit; episodes out, scored.
+
+A stream's next batch is read when its last one is committed, and messages are bounded, so what waits in
+memory is bounded by the number of streams; the senders' spools hold the rest.
+"""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import grpc
 import numpy as np
 
 from protos.hds import v1
+from trainer.services.group_commit import GroupCommit
 from trainer.services.scoring import score_episode
+from trainer.store.database import StoreUnavailable
 from trainer.store.experience import (
+    Batch,
     ExperienceStore,
     RecordedEpisode,
+    Selection,
     SequenceGap,
     SessionInfo,
     Transition,
 )
 from trainer.tasks import load_task
+
+log = logging.getLogger(__name__)
 
 CHUNK = 500
 
@@ -25,36 +36,52 @@ class ExperienceService(v1.ExperienceServiceServicer):
 
     def __init__(self, store: ExperienceStore) -> None:
         self._store = store
+        self._commits = GroupCommit(store)
 
     async def Append(
         self, request_iterator: AsyncIterator[v1.AppendRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[v1.AppendResponse]:
-        """Commit each batch, then acknowledge it; a refused one does not end the stream."""
-        del context
+        """Commit each batch, then acknowledge it; a refused one does not end the stream.
+
+        A batch beyond the watermark is not stored, and asked for again from the watermark on. A store that
+        takes nothing ends the call with `UNAVAILABLE`: nothing is acknowledged that is not stored.
+        """
         async for request in request_iterator:
             session = request.session.id
             try:
-                info, transitions = decode(request)
-                watermark = await asyncio.to_thread(self._store.append, info, transitions)
-                yield v1.AppendResponse(session=session, next_sequence=watermark)
-            except (ValueError, SequenceGap) as error:
-                watermark = await asyncio.to_thread(self._store.watermark, session)
+                result = await self._commits.append(Batch(*decode(request)))
+            except ValueError as error:
+                watermark = await self._watermark(session, context)
                 yield v1.AppendResponse(session=session, next_sequence=watermark, refusal=str(error))
+                continue
+            except StoreUnavailable as error:
+                log.warning("session %s: %s; nothing is acknowledged", session, error)
+                await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            if isinstance(result, SequenceGap):
+                watermark = await self._watermark(session, context)
+                yield v1.AppendResponse(session=session, next_sequence=watermark, gap=str(result))
+            else:
+                yield v1.AppendResponse(session=session, next_sequence=result)
+
+    async def _watermark(self, session: str, context: grpc.aio.ServicerContext) -> int:
+        try:
+            return await asyncio.to_thread(self._store.watermark, session)
+        except StoreUnavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
     async def GetWatermark(
         self, request: v1.GetWatermarkRequest, context: grpc.aio.ServicerContext
     ) -> v1.GetWatermarkResponse:
         """Say how much of a session is stored."""
-        del context
-        watermark = await asyncio.to_thread(self._store.watermark, request.session)
-        return v1.GetWatermarkResponse(next_sequence=watermark)
+        return v1.GetWatermarkResponse(next_sequence=await self._watermark(request.session, context))
 
     async def ListEpisodes(
         self, request: v1.ListEpisodesRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListEpisodesResponse:
         """List episodes with their scores."""
         del context
-        episodes = await asyncio.to_thread(self._store.episodes, request.session, request.purpose)
+        wanted = Selection(sessions=(request.session,) if request.session else (), purpose=request.purpose)
+        episodes = await asyncio.to_thread(self._store.episodes, wanted)
         messages = await asyncio.to_thread(lambda: [encode(episode) for episode in episodes])
         info = await asyncio.to_thread(self._store.session, request.session) if request.session else None
         return v1.ListEpisodesResponse(episodes=messages, plant=_plant(info) if info else None)

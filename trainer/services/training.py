@@ -9,7 +9,7 @@ from protos.hds import v1
 from trainer.dynamics.ladder import known_name
 from trainer.jobs.manager import JobManager, UnknownJob
 from trainer.jobs.recipe import LEARNED_FRACTION, NoData
-from trainer.store.experience import COLLECT, ExperienceStore
+from trainer.store.experience import COLLECT, ExperienceStore, Selection
 from trainer.store.registry import check_label
 from trainer.tasks import load_task
 
@@ -79,7 +79,7 @@ class TrainingService(v1.TrainingServiceServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 
     async def _has_data(self, task: str) -> bool:
-        return await asyncio.to_thread(self._experience.has_data, COLLECT, task)
+        return await asyncio.to_thread(self._experience.has_data, Selection(task=task, purpose=COLLECT))
 
     async def _check(self, job: v1.Job, context: grpc.aio.ServicerContext) -> None:
         job.options.label = job.options.label or DEFAULT_LABEL

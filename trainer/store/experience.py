@@ -3,14 +3,17 @@
 Arrays are stored as little-endian float32, as they came over the wire.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from trainer.store.schema import SESSIONS, TRANSITIONS
+from trainer.store.database import note, reading, writing
+from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
 
 COLLECT = 1
 EVALUATE = 2
@@ -49,6 +52,32 @@ class SessionInfo:
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
     control_dt_s: float
+    source: str = "stream"
+    """Where it came from: the stream of a plant, or an imported file."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which episodes are meant; an empty tuple, an empty string or 0 means any.
+
+    Attributes:
+        task: the task of the session.
+        purpose: collect or evaluate.
+        sessions: ids.
+        tags: the session has one of them.
+        policies: versions, or their first digits, of which one acted in the episode.
+        since_ns, until_ns: when the session's first batch came [ns since 1970-01-01 UTC], half open.
+        watermarks: by session, the sequence number from which on nothing is taken, and no other session.
+    """
+
+    task: str = ""
+    purpose: int = 0
+    sessions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    since_ns: int = 0
+    until_ns: int = 0
+    watermarks: dict[str, int] = field(default_factory=dict)
 
 
 class RecordedEpisode(NamedTuple):
@@ -72,6 +101,13 @@ class SequenceGap(ValueError):
     """A batch starts beyond the watermark: something before it is missing."""
 
 
+class Batch(NamedTuple):
+    """Transitions of one session, in order."""
+
+    session: SessionInfo
+    transitions: Sequence[Transition]
+
+
 class ExperienceStore:
     """Transitions by `(session, sequence)`; appending one twice changes nothing."""
 
@@ -80,98 +116,209 @@ class ExperienceStore:
 
     def watermark(self, session: str) -> int:
         """Return the smallest sequence number that is not stored; 0 for an unknown session."""
-        with self._engine.connect() as connection:
-            return _watermark(connection, session)
+        with reading(self._engine) as connection:
+            return _watermarks(connection, [session]).get(session, 0)
 
     def session(self, name: str) -> SessionInfo | None:
         """Return what was told of a session; None if it is not known."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(sa.select(SESSIONS).where(SESSIONS.c.id == name)).first()
         if row is None:
             return None
-        return SessionInfo(
-            row.id, row.task, row.plant, tuple(row.state_names), tuple(row.action_names), row.control_dt_s
-        )
+        names = (tuple(row.state_names), tuple(row.action_names))
+        return SessionInfo(row.id, row.task, row.plant, *names, row.control_dt_s, row.source)
 
     def append(self, session: SessionInfo, transitions: Iterable[Transition]) -> int:
         """Commit a batch and return the new watermark.
 
         Raises:
             SequenceGap: the batch leaves a gap after the watermark; nothing of it is stored.
+            StoreUnavailable: the database takes nothing now; nothing is stored.
         """
-        with self._engine.begin() as connection:
-            watermark = _watermark(connection, session.id)
-            if watermark == 0:
-                _insert_session(connection, session)
-            rows = []
-            for transition in transitions:
-                if transition.sequence > watermark:
-                    raise SequenceGap(
-                        f"sequence {transition.sequence} of session {session.id} leaves a gap; "
-                        f"the next one is {watermark}"
-                    )
-                if transition.sequence == watermark:
-                    rows.append(_row(session.id, transition))
-                    watermark += 1
+        (result,) = self.append_all([Batch(session, list(transitions))])
+        if isinstance(result, SequenceGap):
+            raise result
+        return result
+
+    def append_all(self, batches: Sequence[Batch]) -> list[int | SequenceGap]:
+        """Commit batches of any sessions in one transaction; return the watermark after each, or its gap.
+
+        Raises:
+            StoreUnavailable: the database takes nothing now; nothing of any batch is stored.
+        """
+        with writing(self._engine) as connection:
+            infos = {batch.session.id: batch.session for batch in batches}
+            before = _watermarks(connection, list(infos))
+            new = [_session_row(info) for name, info in infos.items() if name not in before]
+            if new:
+                connection.execute(_insert_missing(connection, SESSIONS), new)
+            reached, results, rows = dict.fromkeys(infos, 0) | before, [], []
+            for batch in batches:
+                results.append(_take(batch, reached, rows))
             if rows:
                 connection.execute(TRANSITIONS.insert(), rows)
-                connection.execute(
-                    SESSIONS.update().where(SESSIONS.c.id == session.id).values(next_sequence=watermark)
-                )
-        return watermark
+                _count_episodes(connection, rows)
+                ends = [
+                    {"of": name, "end": end} for name, end in reached.items() if end != before.get(name, 0)
+                ]
+                moved = SESSIONS.update().where(SESSIONS.c.id == sa.bindparam("of"))
+                connection.execute(moved.values(next_sequence=sa.bindparam("end")), ends)
+        return results
 
-    def episodes(self, session: str = "", purpose: int = 0, task: str = "") -> list[RecordedEpisode]:
-        """Return recorded episodes in order; empty and 0 mean any."""
-        query = sa.select(TRANSITIONS, SESSIONS.c.task, SESSIONS.c.control_dt_s).join(SESSIONS)
-        wanted = [
-            (session, TRANSITIONS.c.session),
-            (purpose, TRANSITIONS.c.purpose),
-            (task, SESSIONS.c.task),
-        ]
-        for value, column in wanted:
-            query = query.where(column == value) if value else query
-        query = query.order_by(TRANSITIONS.c.session, TRANSITIONS.c.sequence)
+    def episodes(self, wanted: Selection = Selection()) -> list[RecordedEpisode]:
+        """Return the recorded episodes of a selection, by session and sequence."""
+        query = (
+            _selected(sa.select(TRANSITIONS, SESSIONS.c.task, SESSIONS.c.control_dt_s), wanted)
+            .join(
+                TRANSITIONS,
+                sa.and_(
+                    TRANSITIONS.c.session == EPISODES.c.session,
+                    TRANSITIONS.c.sequence.between(EPISODES.c.first_sequence, EPISODES.c.end_sequence - 1),
+                    TRANSITIONS.c.episode == EPISODES.c.episode,
+                ),
+            )
+            .order_by(TRANSITIONS.c.session, TRANSITIONS.c.sequence)
+        )
         groups: dict[tuple[str, int], list[sa.Row]] = {}
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             for row in connection.execute(query):
+                if wanted.watermarks and row.sequence >= wanted.watermarks.get(row.session, 0):
+                    continue
                 groups.setdefault((row.session, row.episode), []).append(row)
-        return [_episode(rows) for rows in groups.values()]
+        found = [_episode(rows) for rows in groups.values()]
+        return [episode for episode in found if _by_policy(episode, wanted.policies)]
 
-    def has_data(self, purpose: int, task: str) -> bool:
-        """Return whether anything is recorded for `purpose` and `task`."""
-        query = sa.select(TRANSITIONS.c.sequence).join(SESSIONS).limit(1)
-        query = query.where(TRANSITIONS.c.purpose == purpose, SESSIONS.c.task == task)
-        with self._engine.connect() as connection:
+    def has_data(self, wanted: Selection) -> bool:
+        """Return whether anything is recorded; of policies and watermarks nothing is asked."""
+        query = _selected(sa.select(EPISODES.c.episode), wanted).limit(1)
+        with reading(self._engine) as connection:
             return connection.execute(query).first() is not None
 
     def transitions(self, session: str, episode: int) -> list[Transition]:
         """Return the transitions of one episode in order; empty if it is not stored."""
-        query = (
-            sa.select(TRANSITIONS)
-            .where(TRANSITIONS.c.session == session, TRANSITIONS.c.episode == episode)
-            .order_by(TRANSITIONS.c.sequence)
+        known = sa.select(EPISODES.c.first_sequence, EPISODES.c.end_sequence).where(
+            EPISODES.c.session == session, EPISODES.c.episode == episode
         )
-        with self._engine.connect() as connection:
-            return [_transition(row) for row in connection.execute(query)]
+        with reading(self._engine) as connection:
+            place = connection.execute(known).first()
+            if place is None:
+                return []
+            query = sa.select(TRANSITIONS).where(
+                TRANSITIONS.c.session == session,
+                TRANSITIONS.c.sequence.between(place.first_sequence, place.end_sequence - 1),
+                TRANSITIONS.c.episode == episode,
+            )
+            return [_transition(row) for row in connection.execute(query.order_by(TRANSITIONS.c.sequence))]
+
+    def tag(self, session: str, tag: str) -> None:
+        """Add a tag to a session.
+
+        Raises:
+            LookupError: there is no such session.
+        """
+        with writing(self._engine) as connection:
+            if session not in _watermarks(connection, [session]):
+                raise LookupError(f"there is no session {session!r}; see 'hds-trainer experience'")
+            connection.execute(_insert_missing(connection, TAGS), [{"session": session, "tag": tag}])
+
+    def sizes(self, wanted: Selection) -> dict[str, int]:
+        """Return the number of stored transitions by session."""
+        query = _selected(sa.select(EPISODES.c.session, sa.func.sum(EPISODES.c.steps)), wanted)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.group_by(EPISODES.c.session).order_by(EPISODES.c.session))
+            return {name: int(steps) for name, steps in rows}
+
+    def forget(self, sessions: Iterable[str]) -> int:
+        """Delete the transitions of sessions, and say so in the audit trail; return how many.
+
+        The sessions themselves stay with their watermark, so that nothing of them is taken in again.
+        """
+        deleted = 0
+        with writing(self._engine) as connection:
+            for name in sessions:
+                gone = connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.session == name))
+                connection.execute(EPISODES.delete().where(EPISODES.c.session == name))
+                note(connection, "forget", name, transitions=gone.rowcount)
+                deleted += gone.rowcount
+        return deleted
 
 
-def _watermark(connection: sa.Connection, session: str) -> int:
-    query = sa.select(SESSIONS.c.next_sequence).where(SESSIONS.c.id == session)
-    return connection.execute(query).scalar() or 0
+def _watermarks(connection: sa.Connection, sessions: list[str]) -> dict[str, int]:
+    query = sa.select(SESSIONS.c.id, SESSIONS.c.next_sequence).where(SESSIONS.c.id.in_(sessions))
+    locked = connection.get_execution_options().get("hds_writes")
+    rows = connection.execute(query.with_for_update() if locked else query)
+    return {row.id: row.next_sequence for row in rows}
 
 
-def _insert_session(connection: sa.Connection, session: SessionInfo) -> None:
-    known = sa.select(SESSIONS.c.id).where(SESSIONS.c.id == session.id)
-    if connection.execute(known).first() is None:
-        values = dict(vars(session), next_sequence=0)
-        values |= {"state_names": list(session.state_names), "action_names": list(session.action_names)}
-        connection.execute(SESSIONS.insert().values(values))
+def _insert_missing(connection: sa.Connection, table: sa.Table) -> sa.Insert:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def _session_row(session: SessionInfo) -> dict[str, Any]:
+    values = dict(vars(session), next_sequence=0, begun_ns=time.time_ns())
+    return values | {"state_names": list(session.state_names), "action_names": list(session.action_names)}
+
+
+def _take(batch: Batch, reached: dict[str, int], rows: list[dict[str, Any]]) -> int | SequenceGap:
+    """Add the rows of `batch` that are new, unless it leaves a gap; return the watermark or the gap."""
+    name, new = batch.session.id, []
+    watermark = reached[name]
+    for transition in batch.transitions:
+        if transition.sequence > watermark:
+            return SequenceGap(
+                f"sequence {transition.sequence} of session {name} leaves a gap; the next one is {watermark}"
+            )
+        if transition.sequence == watermark:
+            new.append(_row(name, transition))
+            watermark += 1
+    reached[name] = watermark
+    rows += new
+    return watermark
+
+
+def _count_episodes(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    """Add new rows to the counts of their episodes."""
+    counts: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["session"], row["episode"])
+        if key not in counts:
+            counts[key] = {"session": key[0], "episode": key[1], "purpose": row["purpose"]}
+            counts[key] |= {"first_sequence": row["sequence"], "steps": 0}
+        counts[key]["steps"] += 1
+        counts[key]["end_sequence"] = row["sequence"] + 1
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(EPISODES)
+    more = {"steps": EPISODES.c.steps + insert.excluded.steps, "end_sequence": insert.excluded.end_sequence}
+    upsert = insert.on_conflict_do_update(index_elements=["session", "episode"], set_=more)
+    connection.execute(upsert, list(counts.values()))
+
+
+def _selected(query: sa.Select, wanted: Selection) -> sa.Select:
+    """Restrict a query to the episodes of a selection, as far as the database knows."""
+    query = query.select_from(EPISODES).join(SESSIONS, SESSIONS.c.id == EPISODES.c.session)
+    names = wanted.sessions or tuple(wanted.watermarks)
+    conditions = [
+        (wanted.task, SESSIONS.c.task == wanted.task),
+        (wanted.purpose, EPISODES.c.purpose == wanted.purpose),
+        (names, SESSIONS.c.id.in_(names)),
+        (wanted.tags, SESSIONS.c.id.in_(sa.select(TAGS.c.session).where(TAGS.c.tag.in_(wanted.tags)))),
+        (wanted.since_ns, SESSIONS.c.begun_ns >= wanted.since_ns),
+        (wanted.until_ns, SESSIONS.c.begun_ns < wanted.until_ns),
+    ]
+    return query.where(*(condition for given, condition in conditions if given))
+
+
+def _by_policy(episode: RecordedEpisode, policies: tuple[str, ...]) -> bool:
+    return not policies or any(v.startswith(p) for v in episode.policy_versions for p in policies)
 
 
 def _row(session: str, transition: Transition) -> dict[str, Any]:
-    arrays = ("x", "u_requested", "u_applied", "x_next")
-    packed = {name: np.asarray(getattr(transition, name), _FLOAT).tobytes() for name in arrays}
-    return {"session": session} | transition._asdict() | packed
+    values = transition._asdict()
+    for name in ("x", "u_requested", "u_applied", "x_next"):
+        values[name] = np.asarray(values[name], _FLOAT).tobytes()
+    values["session"] = session
+    return values
 
 
 def _unpack(blob: bytes) -> np.ndarray:

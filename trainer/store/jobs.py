@@ -4,6 +4,7 @@ import time
 
 import sqlalchemy as sa
 
+from trainer.store.database import reading, writing
 from trainer.store.schema import JOBS
 
 
@@ -15,12 +16,12 @@ class JobStore:
 
     def save(self, job_id: str, job: bytes) -> None:
         """Insert or replace a job."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             changed = connection.execute(JOBS.update().where(JOBS.c.id == job_id).values(job=job))
             if changed.rowcount == 0:
                 connection.execute(JOBS.insert().values(id=job_id, job=job, created_ns=time.time_ns()))
 
     def all(self) -> list[bytes]:
         """Return every job, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return list(connection.execute(sa.select(JOBS.c.job).order_by(JOBS.c.created_ns)).scalars())

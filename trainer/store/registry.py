@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from trainer.store.database import note, reading, writing
 from trainer.store.schema import LABELS, POLICIES
 
 _LABEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -46,14 +47,15 @@ class Registry:
     def publish(self, entry: PolicyEntry) -> None:
         """Add a policy whose checkpoint is complete; publishing it again changes nothing."""
         values = {name: value for name, value in vars(entry).items() if name != "labels"}
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             known = sa.select(POLICIES.c.version).where(POLICIES.c.version == entry.version)
             if connection.execute(known).first() is None:
                 connection.execute(POLICIES.insert().values(values))
+                note(connection, "publish", entry.version, task=entry.task, parent=entry.parent)
 
     def policies(self) -> list[PolicyEntry]:
         """Return every policy with its labels, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             labels: dict[str, list[str]] = {}
             for row in connection.execute(sa.select(LABELS).order_by(LABELS.c.label)):
                 labels.setdefault(row.version, []).append(row.label)
@@ -63,7 +65,7 @@ class Registry:
     def version_of(self, label: str) -> str:
         """Return the version that `label` points to; empty if nowhere."""
         check_label(label)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             query = sa.select(LABELS.c.version).where(LABELS.c.label == label)
             return connection.execute(query).scalar() or ""
 
@@ -76,7 +78,7 @@ class Registry:
             LabelMoved: `expected` is given and the label points elsewhere.
         """
         check_label(label)
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             versions = connection.execute(sa.select(POLICIES.c.version)).scalars().all()
             if version not in versions:
                 known = ", ".join(v[:12] for v in versions) or "none yet"
@@ -89,4 +91,5 @@ class Registry:
                 )
             connection.execute(LABELS.delete().where(LABELS.c.label == label))
             connection.execute(LABELS.insert().values(label=label, version=version))
+            note(connection, "label", label, version=version, previous=previous)
         return previous

@@ -1,11 +1,6 @@
-"""The tables, and how a database is opened."""
-
-from pathlib import Path
-from typing import Any
+"""The tables. How they came to be is in `migrations`; how a database is opened, in `database`."""
 
 import sqlalchemy as sa
-from sqlalchemy.event import listen
-from sqlalchemy.exc import SQLAlchemyError
 
 METADATA = sa.MetaData()
 
@@ -19,7 +14,22 @@ SESSIONS = sa.Table(
     sa.Column("action_names", sa.JSON, nullable=False),
     sa.Column("control_dt_s", sa.Double, nullable=False),
     sa.Column("next_sequence", sa.BigInteger, nullable=False),
+    sa.Column("begun_ns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("source", sa.String, nullable=False, server_default="stream"),
 )
+"""`begun_ns`: first batch [ns since 1970-01-01 UTC], 0 before this was noted; `source`: stream or a file."""
+
+EPISODES = sa.Table(
+    "episodes",
+    METADATA,
+    sa.Column("session", sa.String, sa.ForeignKey("sessions.id"), primary_key=True),
+    sa.Column("episode", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("purpose", sa.Integer, nullable=False),
+    sa.Column("first_sequence", sa.BigInteger, nullable=False),
+    sa.Column("end_sequence", sa.BigInteger, nullable=False),
+    sa.Column("steps", sa.Integer, nullable=False),
+)
+sa.Index("episodes_by_purpose", EPISODES.c.purpose, EPISODES.c.session)
 
 TRANSITIONS = sa.Table(
     "transitions",
@@ -39,7 +49,13 @@ TRANSITIONS = sa.Table(
     sa.Column("action_source", sa.Integer, nullable=False),
     sa.Column("fallback_reason", sa.String, key="reason", nullable=False),
 )
-sa.Index("transitions_by_purpose", TRANSITIONS.c.purpose, TRANSITIONS.c.session, TRANSITIONS.c.sequence)
+
+TAGS = sa.Table(
+    "tags",
+    METADATA,
+    sa.Column("session", sa.String, sa.ForeignKey("sessions.id"), primary_key=True),
+    sa.Column("tag", sa.String, primary_key=True),
+)
 
 POLICIES = sa.Table(
     "policies",
@@ -67,33 +83,13 @@ JOBS = sa.Table(
     sa.Column("job", sa.LargeBinary, nullable=False),
 )
 
-
-def open_database(url: str) -> sa.Engine:
-    """Open the database at `url` and create the tables it lacks.
-
-    SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns, and
-    readers do not wait for the writer.
-
-    Raises:
-        OSError: naming the URL, if it cannot be opened or written.
-    """
-    try:
-        engine = sa.create_engine(url)
-        if engine.dialect.name == "sqlite":
-            listen(engine, "connect", _configure_sqlite)
-        METADATA.create_all(engine)
-    except (SQLAlchemyError, ImportError) as error:
-        detail = str(error).splitlines()[0]
-        raise OSError(f"the database {url} cannot be opened ({detail}); give a writable one") from error
-    return engine
-
-
-def sqlite_url(path: Path) -> str:
-    """Return the URL of the SQLite database at `path`."""
-    return f"sqlite:///{path.resolve()}"
-
-
-def _configure_sqlite(connection: Any, record: object) -> None:
-    del record
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
-        connection.execute(f"PRAGMA {pragma}")
+AUDIT = sa.Table(
+    "audit",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at_ns", sa.BigInteger, nullable=False),
+    sa.Column("deed", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
+)
+"""What changed what is learned from or served: labels, policies, imports, deletions. Only ever added to."""

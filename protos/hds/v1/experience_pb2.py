@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.hds.v1 import types_pb2 as protos_dot_hds_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/hds/v1/experience.proto\x12\x06hds.v1\x1a\x19protos/hds/v1/types.proto\"E\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12 \n\x05plant\x18\x03 \x01(\x0b\x32\x11.hds.v1.PlantSpec\"Z\n\rAppendRequest\x12 \n\x07session\x18\x01 \x01(\x0b\x32\x0f.hds.v1.Session\x12\'\n\x0btransitions\x18\x02 \x03(\x0b\x32\x12.hds.v1.Transition\"I\n\x0e\x41ppendResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x15\n\rnext_sequence\x18\x02 \x01(\x04\x12\x0f\n\x07refusal\x18\x03 \x01(\t\"&\n\x13GetWatermarkRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"-\n\x14GetWatermarkResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x04\"\xfc\x01\n\x07\x45pisode\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\x12 \n\x07purpose\x18\x03 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x0c\n\x04\x63ost\x18\x06 \x01(\x01\x12\x0f\n\x07success\x18\x07 \x01(\x08\x12\x12\n\nterminated\x18\x08 \x01(\x08\x12\x11\n\ttruncated\x18\t \x01(\x08\x12\x17\n\x0fpolicy_versions\x18\n \x03(\t\x12\x16\n\x0e\x66\x61llback_steps\x18\x0b \x01(\r\x12\x16\n\x0e\x66irst_sequence\x18\x0c \x01(\x04\"H\n\x13ListEpisodesRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12 \n\x07purpose\x18\x02 \x01(\x0e\x32\x0f.hds.v1.Purpose\"[\n\x14ListEpisodesResponse\x12!\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x0f.hds.v1.Episode\x12 \n\x05plant\x18\x02 \x01(\x0b\x32\x11.hds.v1.PlantSpec\"6\n\x12ReadEpisodeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\">\n\x13ReadEpisodeResponse\x12\'\n\x0btransitions\x18\x01 \x03(\x0b\x32\x12.hds.v1.Transition2\xb0\x02\n\x11\x45xperienceService\x12;\n\x06\x41ppend\x12\x15.hds.v1.AppendRequest\x1a\x16.hds.v1.AppendResponse(\x01\x30\x01\x12I\n\x0cGetWatermark\x12\x1b.hds.v1.GetWatermarkRequest\x1a\x1c.hds.v1.GetWatermarkResponse\x12I\n\x0cListEpisodes\x12\x1b.hds.v1.ListEpisodesRequest\x1a\x1c.hds.v1.ListEpisodesResponse\x12H\n\x0bReadEpisode\x12\x1a.hds.v1.ReadEpisodeRequest\x1a\x1b.hds.v1.ReadEpisodeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/hds/v1/experience.proto\x12\x06hds.v1\x1a\x19protos/hds/v1/types.proto\"E\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12 \n\x05plant\x18\x03 \x01(\x0b\x32\x11.hds.v1.PlantSpec\"Z\n\rAppendRequest\x12 \n\x07session\x18\x01 \x01(\x0b\x32\x0f.hds.v1.Session\x12\'\n\x0btransitions\x18\x02 \x03(\x0b\x32\x12.hds.v1.Transition\"V\n\x0e\x41ppendResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x15\n\rnext_sequence\x18\x02 \x01(\x04\x12\x0f\n\x07refusal\x18\x03 \x01(\t\x12\x0b\n\x03gap\x18\x04 \x01(\t\"&\n\x13GetWatermarkRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"-\n\x14GetWatermarkResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x04\"\xfc\x01\n\x07\x45pisode\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\x12 \n\x07purpose\x18\x03 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x0c\n\x04\x63ost\x18\x06 \x01(\x01\x12\x0f\n\x07success\x18\x07 \x01(\x08\x12\x12\n\nterminated\x18\x08 \x01(\x08\x12\x11\n\ttruncated\x18\t \x01(\x08\x12\x17\n\x0fpolicy_versions\x18\n \x03(\t\x12\x16\n\x0e\x66\x61llback_steps\x18\x0b \x01(\r\x12\x16\n\x0e\x66irst_sequence\x18\x0c \x01(\x04\"H\n\x13ListEpisodesRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12 \n\x07purpose\x18\x02 \x01(\x0e\x32\x0f.hds.v1.Purpose\"[\n\x14ListEpisodesResponse\x12!\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x0f.hds.v1.Episode\x12 \n\x05plant\x18\x02 \x01(\x0b\x32\x11.hds.v1.PlantSpec\"6\n\x12ReadEpisodeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\">\n\x13ReadEpisodeResponse\x12\'\n\x0btransitions\x18\x01 \x03(\x0b\x32\x12.hds.v1.Transition2\xb0\x02\n\x11\x45xperienceService\x12;\n\x06\x41ppend\x12\x15.hds.v1.AppendRequest\x1a\x16.hds.v1.AppendResponse(\x01\x30\x01\x12I\n\x0cGetWatermark\x12\x1b.hds.v1.GetWatermarkRequest\x1a\x1c.hds.v1.GetWatermarkResponse\x12I\n\x0cListEpisodes\x12\x1b.hds.v1.ListEpisodesRequest\x1a\x1c.hds.v1.ListEpisodesResponse\x12H\n\x0bReadEpisode\x12\x1a.hds.v1.ReadEpisodeRequest\x1a\x1b.hds.v1.ReadEpisodeResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,21 +37,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPENDREQUEST']._serialized_start=140
   _globals['_APPENDREQUEST']._serialized_end=230
   _globals['_APPENDRESPONSE']._serialized_start=232
-  _globals['_APPENDRESPONSE']._serialized_end=305
-  _globals['_GETWATERMARKREQUEST']._serialized_start=307
-  _globals['_GETWATERMARKREQUEST']._serialized_end=345
-  _globals['_GETWATERMARKRESPONSE']._serialized_start=347
-  _globals['_GETWATERMARKRESPONSE']._serialized_end=392
-  _globals['_EPISODE']._serialized_start=395
-  _globals['_EPISODE']._serialized_end=647
-  _globals['_LISTEPISODESREQUEST']._serialized_start=649
-  _globals['_LISTEPISODESREQUEST']._serialized_end=721
-  _globals['_LISTEPISODESRESPONSE']._serialized_start=723
-  _globals['_LISTEPISODESRESPONSE']._serialized_end=814
-  _globals['_READEPISODEREQUEST']._serialized_start=816
-  _globals['_READEPISODEREQUEST']._serialized_end=870
-  _globals['_READEPISODERESPONSE']._serialized_start=872
-  _globals['_READEPISODERESPONSE']._serialized_end=934
-  _globals['_EXPERIENCESERVICE']._serialized_start=937
-  _globals['_EXPERIENCESERVICE']._serialized_end=1241
+  _globals['_APPENDRESPONSE']._serialized_end=318
+  _globals['_GETWATERMARKREQUEST']._serialized_start=320
+  _globals['_GETWATERMARKREQUEST']._serialized_end=358
+  _globals['_GETWATERMARKRESPONSE']._serialized_start=360
+  _globals['_GETWATERMARKRESPONSE']._serialized_end=405
+  _globals['_EPISODE']._serialized_start=408
+  _globals['_EPISODE']._serialized_end=660
+  _globals['_LISTEPISODESREQUEST']._serialized_start=662
+  _globals['_LISTEPISODESREQUEST']._serialized_end=734
+  _globals['_LISTEPISODESRESPONSE']._serialized_start=736
+  _globals['_LISTEPISODESRESPONSE']._serialized_end=827
+  _globals['_READEPISODEREQUEST']._serialized_start=829
+  _globals['_READEPISODEREQUEST']._serialized_end=883
+  _globals['_READEPISODERESPONSE']._serialized_start=885
+  _globals['_READEPISODERESPONSE']._serialized_end=947
+  _globals['_EXPERIENCESERVICE']._serialized_start=950
+  _globals['_EXPERIENCESERVICE']._serialized_end=1254
 # @@protoc_insertion_point(module_scope)

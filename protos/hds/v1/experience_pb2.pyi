@@ -26,14 +26,16 @@ class AppendRequest(_message.Message):
     def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ..., transitions: _Optional[_Iterable[_Union[_types_pb2.Transition, _Mapping]]] = ...) -> None: ...
 
 class AppendResponse(_message.Message):
-    __slots__ = ("session", "next_sequence", "refusal")
+    __slots__ = ("session", "next_sequence", "refusal", "gap")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
     session: str
     next_sequence: int
     refusal: str
-    def __init__(self, session: _Optional[str] = ..., next_sequence: _Optional[int] = ..., refusal: _Optional[str] = ...) -> None: ...
+    gap: str
+    def __init__(self, session: _Optional[str] = ..., next_sequence: _Optional[int] = ..., refusal: _Optional[str] = ..., gap: _Optional[str] = ...) -> None: ...
 
 class GetWatermarkRequest(_message.Message):
     __slots__ = ("session",)

@@ -1,0 +1,32 @@
+"""A client that records a session as fast as its spool takes it, until it is killed.
+
+    python -m tests.recorder SPOOL TRAINER SESSION
+
+Each transition that the spool took is noted in SPOOL.SESSION.taken: one byte, written after it.
+"""
+
+import sys
+from pathlib import Path
+
+from protos.transport.access import Access
+from real_env.spool import Spool
+from real_env.uplink import Uplink
+from tests.plain import session, transition
+
+
+def main(spool_path: str, trainer: str, name: str) -> None:
+    """Record for ever."""
+    spool = Spool(Path(spool_path))
+    spool.open_session(session(name))
+    uplink = Uplink(trainer, Access(), spool, name, lambda message: None)
+    with Path(f"{spool_path}.{name}.taken").open("wb", buffering=0) as taken:
+        sequence = 0
+        while True:
+            spool.append(name, transition(sequence))
+            taken.write(b".")
+            uplink.notify()
+            sequence += 1
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,152 @@
+"""What survives when programs die: everything that a client's spool ever took, once.
+
+pytest -m slow tests/test_kill.py       200 kills for each database, some ten minutes each
+"""
+
+import random
+import resource
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from protos.hds import v1
+from protos.transport.access import Access
+from real_env.spool import Spool, SpoolFull
+from real_env.uplink import Uplink
+from tests.plain import session, transition
+from tests.programs import STILL, Programs, free_port, kill, run
+from trainer.client import TrainerClient
+from trainer.store.database import open_database
+from trainer.store.schema import SESSIONS, TRANSITIONS
+
+FLUSH_S = 120.0
+
+
+def stored(database: str) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    with open_database(database).connect() as connection:
+        query = sa.select(TRANSITIONS.c.session, TRANSITIONS.c.sequence)
+        for name, sequence in connection.execute(query.order_by(*query.selected_columns)):
+            found.setdefault(name, []).append(sequence)
+    return found
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.slow)])
+def test_kills_of_trainer_client_or_both_lose_and_double_nothing(
+    programs: Programs, database: str, tmp_path: Path, kills: int
+) -> None:
+    chance, port = random.Random(kills), str(free_port())
+    spool = tmp_path / "spool.sqlite"
+    trainer, address = programs.trainer(port, "--database", database)
+    names = ["s000"]
+    client = programs.start("tests.recorder", str(spool), address, names[-1])
+    for number in range(1, kills + 1):
+        victims = chance.choice([(0,), (1,), (0, 1)]) if number > 3 else [(0,), (1,), (0, 1)][number - 1]
+        threading.Event().wait(chance.uniform(0.2, 1.5))  # the moment of the kill, not a wait for anything
+        if 0 in victims:
+            kill(trainer)
+        if 1 in victims:
+            kill(client)
+            names.append(f"s{number:03}")
+            client = programs.start("tests.recorder", str(spool), address, names[-1])
+        if 0 in victims:
+            trainer, address = programs.trainer(port, "--database", database)
+    kill(client)
+    kept = Spool(spool)
+    uplink = Uplink(address, Access(), kept, "none", lambda message: None)
+    assert uplink.flush(FLUSH_S)
+    uplink.close()
+    assert kept.waiting() == 0
+    found = stored(database)
+    total = 0
+    for name in names:
+        log = Path(f"{spool}.{name}.taken")
+        taken = log.stat().st_size if log.exists() else 0  # killed before it began
+        sequences = found.get(name, [])
+        assert sequences == list(range(len(sequences))), f"{name} has gaps or doubles"
+        assert len(sequences) in (taken, taken + 1), f"{name}: the spool took {taken}"
+        total += taken
+    assert total > 100 * len(names)
+
+
+def test_a_trainer_restored_from_an_old_backup_says_what_it_lacks(
+    programs: Programs, database: str, tmp_path: Path
+) -> None:
+    """It lost what it had acknowledged; the client tells which, and keeps what it has."""
+    _, address = programs.trainer("0", "--database", database)
+    spool, said = Spool(tmp_path / "spool.sqlite"), []
+    spool.open_session(session("s1"))
+    for sequence in range(120):
+        spool.append("s1", transition(sequence))
+    uplink = Uplink(address, Access(), spool, "none", said.append)
+    assert uplink.flush(FLUSH_S)
+    uplink.close()
+    with open_database(database).begin() as connection:
+        connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.sequence >= 100))
+        connection.execute(SESSIONS.update().values(next_sequence=100))
+    spool.append("s1", transition(120))
+    uplink = Uplink(address, Access(), spool, "none", said.append)
+    assert uplink.flush(FLUSH_S)
+    assert "it lacks 100 to 119, which were acknowledged once and are not here any more" in said[-1]
+    assert spool.waiting() == 1
+    uplink.close()
+
+
+def test_a_full_spool_takes_no_more_says_so_and_loses_nothing(programs: Programs, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.sqlite", most=10)
+    spool.open_session(session("s1"))
+    for sequence in range(10):
+        spool.append("s1", transition(sequence))
+    with pytest.raises(SpoolFull, match=r"is full: 10 transitions wait .* allowed are 10; .*--spool-limit"):
+        spool.append("s1", transition(10))
+    _, address = programs.trainer()
+    uplink = Uplink(address, Access(), spool, "none", lambda message: None)
+    assert uplink.flush(FLUSH_S)
+    uplink.close()
+    spool.append("s1", transition(10))
+    assert [row.sequence for row in spool.read("s1", 0, 20)] == [10]
+
+
+def test_a_run_whose_spool_is_full_ends_and_says_so(
+    programs: Programs, publish: Callable[..., str], tmp_path: Path
+) -> None:
+    publish()
+    _, controller = programs.controller(programs.trainer()[1])
+    spool = tmp_path / "spool.sqlite"
+    words = ["--plant", STILL, "--collect", "1", "--controller", controller]
+    words += ["--trainer", f"127.0.0.1:{free_port()}"]
+    ended = run("real_env", "run", *words, "--spool", str(spool), "--spool-limit", "3")
+    assert ended.returncode == 1, ended.stderr
+    assert "is full: 3 transitions wait for the trainer, allowed are 3" in ended.stderr
+    assert Spool(spool).waiting() == 3
+
+
+def test_a_trainer_whose_disk_is_full_acknowledges_nothing_and_recovers_by_itself(
+    programs: Programs, tmp_path: Path
+) -> None:
+    program, address = programs.trainer()
+    pid, said = program.process.pid, []
+    spool = Spool(tmp_path / "spool.sqlite")
+    spool.open_session(session("s1"))
+    TrainerClient(address).episodes("", v1.PURPOSE_UNSPECIFIED)  # it runs
+    unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, unlimited[1]))
+    for sequence in range(3000):
+        spool.append("s1", transition(sequence))
+    full = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        full.set()
+
+    uplink = Uplink(address, Access(), spool, "none", say)
+    assert full.wait(FLUSH_S)
+    assert "the database is not available" in said[0]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+    assert uplink.flush(FLUSH_S)
+    uplink.close()
+    database = f"sqlite:///{tmp_path / 'trainer' / 'hds.sqlite'}"
+    assert stored(database) == {"s1": list(range(3000))}
