@@ -90,7 +90,7 @@ def test_a_refused_batch_does_not_end_the_stream(programs: Programs) -> None:
     requests = [v1.AppendRequest(session=session(), transitions=batch) for batch in batches]
     answers = list(stub.Append(iter(requests)))
     assert [answer.next_sequence for answer in answers] == [1, 1, 2]
-    assert "leaves a gap; the next one is 1" in answers[1].refusal
+    assert "leaves a gap; the next one is 1" in answers[1].gap
     assert stub.GetWatermark(v1.GetWatermarkRequest(session="s1")).next_sequence == 2
 
 
