@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trainer.models.brax_model import load_system
-from trainer.models.physics import nominal, with_gain_and_mass
+from trainer.models.physics import nominal, rearranged
 from trainer.models.rigid_tree import RigidTree
 
 ENGINE: Any = mujoco
@@ -53,7 +53,7 @@ def test_accelerations_and_energy_are_those_of_mujoco(xml: str, heavier: float) 
     @jax.jit
     def ours(mass: jax.Array, q: jax.Array, qd: jax.Array, tau: jax.Array) -> tuple[jax.Array, jax.Array]:
         physics = nominal(system.qd_size(), 0, system.num_links())._replace(mass=mass)
-        tree = RigidTree(with_gain_and_mass(physics, system), q, qd)
+        tree = RigidTree(rearranged(physics, system), q, qd)
         return jnp.stack(tree.acceleration(tau)), jnp.asarray(tree.energy())
 
     rng = np.random.default_rng(0)

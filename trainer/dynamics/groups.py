@@ -20,6 +20,8 @@ from trainer.tasks.task import Task
 SLOWEST, FASTEST = 0.02, 0.5
 """Bounds of v_s [m/s or rad/s]: the Stribeck effect is one of low speeds. Without them it trades places
 with Coulomb friction."""
+ROTOR_S = 0.1
+"""Time in which a typical missing force changes a typical speed, for the unit of inertia [s]."""
 MOST_EXCESS = 2.0
 """Break-away is at most 1 + this many times the dry friction, as of any usual pair of materials."""
 
@@ -118,6 +120,19 @@ MASS = Group(
     spread=1.0,
 )
 """A factor on each link's mass and inertia, within about 20 % of 1 before any data."""
+
+ROTOR = Group(
+    name="rotor",
+    centre=lambda task: np.full(task.joints, np.log(np.expm1(0.1))),
+    constrain=lambda physics, p, unit: physics._replace(
+        rotor=ROTOR_S * unit[0] / unit[1] * jax.nn.softplus(p)
+    ),
+    names=lambda task: [f"rotor inertia of {joint}" for joint in joint_names(task)],
+    values=lambda physics: physics.rotor,
+    spread=2.0,
+)
+"""The inertia of every joint's motor, which gravity does not act on; of the order of what the simulator
+misses."""
 
 DELAY = Group(
     name="delay",

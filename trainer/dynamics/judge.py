@@ -36,7 +36,7 @@ def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -
     motions = remembering(held_out, rung.memory)
     x, u, ahead = _starts(motions, longest)
     n = len(task.state_names)
-    learned, simulator = (_predict(rung, task, longest)(at, x[:, 0], u) for at in (theta, rung.nothing(task)))
+    learned, simulator = (predict(rung, task, longest)(at, x[:, 0], u) for at in (theta, rung.nothing(task)))
     errors: dict[float, HorizonError] = {}
     for horizon in HORIZONS:
         step = round(horizon / task.control_dt)
@@ -59,10 +59,10 @@ def calibrate(rung: Rung, task: Task, members: Any, held_out: list[Motion]) -> C
     reached = ahead >= step
     if reached.sum() < 4:
         return None
-    predict = _predict(rung, task, u.shape[1])
+    ahead = predict(rung, task, u.shape[1])
     count = jax.tree.leaves(members)[0].shape[0]
     each = [jax.tree.map(lambda leaf, i=i: leaf[i], members) for i in range(count)]
-    ends = np.stack([np.asarray(predict(theta, x[:, 0], u))[reached, step, :n] for theta in each])
+    ends = np.stack([np.asarray(ahead(theta, x[:, 0], u))[reached, step, :n] for theta in each])
     spread = np.maximum(ends.std(axis=0, ddof=1), 1e-9)
     ratio = np.abs(ends.mean(axis=0) - x[reached, step, :n]) / spread
     scale = float(np.sqrt(np.mean(ratio[::2] ** 2)))
@@ -89,11 +89,12 @@ def _starts(motions: list[Motion], longest: int) -> tuple[np.ndarray, np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
-def _predict(rung: Rung, task: Task, steps: int) -> Callable:
+def predict(rung: Rung, task: Task, steps: int) -> Callable:
+    """Return `(theta, x0[W, n], u[W, steps, m]) -> x[W, steps + 1, n]`, open loop."""
     model = rung.model(task)
 
     def one(theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         return rollout(model, theta, lambda t, x: u[t], x, steps).x
 
-    predict = jax.jit(jax.vmap(one, (None, 0, 0)))
-    return lambda theta, x, u: predict(theta, jnp.asarray(x, jnp.float32), jnp.asarray(u, jnp.float32))
+    ahead = jax.jit(jax.vmap(one, (None, 0, 0)))
+    return lambda theta, x, u: ahead(theta, jnp.asarray(x, jnp.float32), jnp.asarray(u, jnp.float32))

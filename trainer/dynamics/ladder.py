@@ -7,7 +7,7 @@ import jax
 
 from trainer.dynamics.black_box_rung import BlackBoxRung, suits
 from trainer.dynamics.ensemble_rung import EnsembleRung
-from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS
+from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS, ROTOR
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.dynamics.residual_rung import ResidualRung
 from trainer.dynamics.rung import Fit, Rung
@@ -20,11 +20,13 @@ ENSEMBLE = "-ensemble"
 
 _FRICTION = PhysicsRung()
 _PHYSICS = PhysicsRung("physics", (FRICTION, GAIN, MASS, DELAY))
+_DRIVE = PhysicsRung("drive", (FRICTION, GAIN, ROTOR))
 _SIMULATOR = PhysicsRung("simulator", ())
 LADDER: dict[str, Rung] = {
     rung.name: rung
     for rung in (
         _FRICTION,
+        _DRIVE,
         _PHYSICS,
         ResidualRung("friction-residual", _FRICTION),
         ResidualRung("physics-residual", _PHYSICS),

@@ -31,7 +31,7 @@ from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_
 from trainer.learning.trajectory import Model
 from trainer.models.brax_model import Force, as_it_is, no_force
 from trainer.models.friction import SMOOTHING, friction_force
-from trainer.models.physics import Physics, delayed, nominal, with_gain_and_mass
+from trainer.models.physics import Physics, delayed, nominal, rearranged
 from trainer.tasks.task import Task
 
 WINDOWS = 128
@@ -75,10 +75,8 @@ class PhysicsRung:
             friction = friction_force(physics(theta).friction, qd, self.width)
             return friction + extra(theta, q, qd, u)
 
-        rearranged = any(group.name in {"gain", "mass"} for group in self.groups)
-        arrange = (
-            (lambda theta, system: with_gain_and_mass(physics(theta), system)) if rearranged else as_it_is
-        )
+        changed = any(group.name in {"gain", "mass", "rotor"} for group in self.groups)
+        arrange = (lambda theta, system: rearranged(physics(theta), system)) if changed else as_it_is
         model = task.model(force, self.substeps, arrange)
         return (
             delayed(model, len(task.state_names), lambda theta: physics(theta).delay)

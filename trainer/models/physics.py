@@ -4,6 +4,7 @@ Notation
     gain    factor on each motor's force                                    [m]     -
     delay   how late actions act, in control steps, in [0, 1]               -       -
     mass    factor on each link's mass and inertia                          [L]     -
+    rotor   inertia of each joint's motor, as the joint feels it, >= 0      [d]     kg or kg·m²
     z       state and last applied action (x, u_last)                       [n + m]
 """
 
@@ -20,28 +21,30 @@ from trainer.models.friction import Friction, no_friction
 
 
 class Physics(NamedTuple):
-    """Friction of the joints, gain[m], delay and mass[L], as above."""
+    """Friction of the joints, gain[m], delay, mass[L] and rotor[d], as above."""
 
     friction: Friction
     gain: jax.Array
     delay: jax.Array
     mass: jax.Array
+    rotor: jax.Array
 
 
 def nominal(joints: int, actions: int, links: int) -> Physics:
     """Return the simulator as it is: no friction, no delay, every factor 1."""
-    return Physics(no_friction(joints), jnp.ones(actions), jnp.zeros(()), jnp.ones(links))
+    return Physics(no_friction(joints), jnp.ones(actions), jnp.zeros(()), jnp.ones(links), jnp.zeros(joints))
 
 
-def with_gain_and_mass(physics: Physics, system: System) -> System:
-    """Return `system` with its motors' gears and its links' masses multiplied."""
+def rearranged(physics: Physics, system: System) -> System:
+    """Return `system` with its motors' gears and its links' masses multiplied, and rotors added."""
     motors = dataclasses.replace(system.actuator, gear=system.actuator.gear * physics.gain)
     inertia = system.link.inertia
     heavier = dataclasses.replace(
         inertia, mass=inertia.mass * physics.mass, i=inertia.i * physics.mass[:, None, None]
     )
     link = dataclasses.replace(system.link, inertia=heavier)
-    return system.replace(actuator=motors, link=link)  # pyright: ignore[reportAttributeAccessIssue]
+    dof = dataclasses.replace(system.dof, armature=system.dof.armature + physics.rotor)
+    return system.replace(actuator=motors, link=link, dof=dof)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def delayed(model: Model, n: int, delay: Callable[[Any], jax.Array]) -> Model:

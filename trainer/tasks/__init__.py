@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 from trainer.tasks.task import Task
 
-TASKS = ("cartpole_swingup", "cartpole_balance", "cartpole_walls")
+TASKS = ("cartpole_swingup", "cartpole_balance", "cartpole_walls", "pendulum")
 
 
 def load_task(name: str) -> Task:
