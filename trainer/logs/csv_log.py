@@ -7,6 +7,7 @@ out; where time stands still for longer than `LONGEST_GAP` steps, a new stretch 
 
 import csv
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def resample(log: Log, control_dt: float) -> list[Motion]:
     longest = max(LONGEST_GAP * control_dt, 3.0 * float(np.median(gaps)))
     edges = [0, *(np.flatnonzero(gaps > longest) + 1), len(log.t)]
     motions = []
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         t, x, u = log.t[first:last], log.x[first:last], log.u[first:last]
         steps = int((t[-1] - t[0]) / control_dt + 1e-6)
         if steps < 1:

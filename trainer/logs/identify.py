@@ -187,4 +187,3 @@ def _spread(errors: np.ndarray) -> dict[str, float | None]:
     if not errors.size:
         return {"median": None, "p90": None}
     return {"median": float(np.median(errors)), "p90": float(np.percentile(errors, 90.0))}
-
