@@ -217,7 +217,7 @@ def test_data_that_is_too_short_is_refused_with_its_length() -> None:
 
 def test_an_unknown_rung_is_answered_with_the_choices() -> None:
     with pytest.raises(
-        ValueError, match="unknown dynamics model 'magic'; choose one of: friction, physics, "
+        ValueError, match="unknown dynamics model 'magic'; choose one of: friction, drive, physics, "
     ):
         rung("magic")
 

@@ -125,21 +125,32 @@ def levenberg_marquardt(
     return p, here
 
 
-def posterior_covariance(
+class Posterior(NamedTuple):
+    """What the data leaves open: the covariance [k, k] of p, 0 for what is not free (Laplace).
+
+    `noise` is the variance of the mean error: a loss that is higher by `½ noise` is one standard
+    deviation away.
+    """
+
+    covariance: np.ndarray
+    noise: float
+
+
+def posterior(
     normal: NormalEquations, windows: Windows, prior: Prior, free: np.ndarray, blocks: int
-) -> np.ndarray:
-    """Return the covariance [k, k] of p given the data (Laplace); 0 for what is not free.
+) -> Posterior:
+    """Return what the data leaves open around the p of `normal`.
 
     Errors that follow each other in time are alike, and windows overlap, so there are fewer independent
     errors than numbers. How many fewer is estimated from the scatter of g between `blocks` stretches of
     time, against what independent errors would give (the idea of White's sandwich estimator, 1980).
     """
-    if not free.any():
-        return np.zeros((len(free), len(free)))
     H, s = np.asarray(normal.H, float)[np.ix_(free, free)], np.asarray(normal.s, float)[:, free]
     used = windows.weight > 0
     errors = int(used.sum()) * windows.u.shape[1] * windows.x.shape[2]
     noise = max(float(normal.mean_square), LEAST_ERROR**2) / errors
+    if not free.any():
+        return Posterior(np.zeros((len(free), len(free))), noise)
     parts = np.stack([part.sum(axis=0) for part in np.array_split(s[used], min(blocks, int(used.sum())))])
     parts = parts - parts.mean(axis=0)
     scatter = parts.T @ parts
@@ -148,4 +159,4 @@ def posterior_covariance(
     precision = H / (noise * inflation) + np.diag(prior.spread[free] ** -2.0)
     covariance = np.zeros((len(free), len(free)))
     covariance[np.ix_(free, free)] = np.linalg.inv(precision)
-    return covariance
+    return Posterior(covariance, noise * inflation)

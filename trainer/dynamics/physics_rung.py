@@ -1,7 +1,9 @@
 """Rungs of identified physics: the simulator with some of its parameters fitted, the rest left as they are.
 
 What the data cannot tell stays at its prior: after a fit, the parameter that the data narrowed least is
-frozen there and the rest fitted again, until every free one is narrowed to half of its prior's width.
+frozen there and the rest fitted again, until every free one is narrowed to half of its prior's width. One
+that the data refutes there stays free, however wide: a friction that is nearly none, say, whose logarithm
+is open downwards.
 
 Notation
     p   unconstrained parameters of all groups   [k]
@@ -22,7 +24,7 @@ from trainer.dynamics.identify import (
     Prior,
     levenberg_marquardt,
     normal_equations,
-    posterior_covariance,
+    posterior,
 )
 from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
@@ -38,6 +40,8 @@ WINDOWS = 128
 ITERATIONS = 30
 NARROWED = 0.5
 """A parameter is identified if the data narrows it to this share of its prior's width."""
+REFUTED = 3.0
+"""The data refutes a prior if the fit there is worse by so many standard deviations."""
 DRAWS = 400
 INTERVAL = (5.0, 95.0)
 """Percentiles."""
@@ -151,16 +155,19 @@ class Problem(NamedTuple):
         windows, normal = self.windows(motions)
         reached = [levenberg_marquardt(normal, p, self.prior, free, ITERATIONS) for p in starts]
         p, found = min(reached, key=lambda pair: float(pair[1].loss))
-        free = free.copy()
-        while free.any():
-            covariance = posterior_covariance(found, windows, self.prior, free, _blocks(motions))
-            width = np.where(free, np.sqrt(np.diag(covariance)) / self.prior.spread, 0.0)
+        free, open_ = free.copy(), free.copy()
+        while open_.any():
+            covariance, noise = posterior(found, windows, self.prior, free, _blocks(motions))
+            width = np.where(open_, np.sqrt(np.diag(covariance)) / self.prior.spread, 0.0)
             worst = int(np.argmax(width))
             if width[worst] <= NARROWED:
                 break
-            free[worst] = False
-            p = np.where(free, p, self.prior.centre)
-            p, found = levenberg_marquardt(normal, p, self.prior, free, ITERATIONS)
+            open_[worst] = False
+            fewer = free & (np.arange(len(free)) != worst)
+            start = np.where(fewer, p, self.prior.centre)
+            at_prior, found_there = levenberg_marquardt(normal, start, self.prior, fewer, ITERATIONS)
+            if float(found_there.loss - found.loss) < 0.5 * REFUTED**2 * noise:
+                free, p, found = fewer, at_prior, found_there
         return p, free
 
     def estimates(
@@ -171,7 +178,7 @@ class Problem(NamedTuple):
         found = normal(jnp.asarray(p, jnp.float32))
         covariance = np.diag(self.prior.spread**2)
         covariance[np.ix_(free, free)] = 0.0
-        covariance += posterior_covariance(found, windows, self.prior, free, _blocks(motions))
+        covariance += posterior(found, windows, self.prior, free, _blocks(motions)).covariance
         factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(p)))
         draws = p + np.asarray(jax.random.normal(key, (DRAWS, len(p)))) @ factor.T
         values, told = _values(self.rung, self.task)(jnp.asarray(draws, jnp.float32), self.unit), {}

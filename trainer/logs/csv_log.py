@@ -1,24 +1,18 @@
-"""CSV of real rigs: parsed strictly, with the line of whatever is wrong, and sampled anew evenly.
+"""CSV of real rigs: parsed strictly, with the line of whatever is wrong.
 
-A control step is what the task says. States are interpolated at the steps' ends; an action is the mean, over
-the step, of what was logged, each value held until the next. Rows with a number that is not finite are left
-out; where time stands still for longer than `LONGEST_GAP` steps, a new stretch begins.
+Rows with a number that is not finite are left out, and told.
 """
 
 import csv
 import io
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from trainer.dynamics.windows import Motion
 from trainer.logs.log_format import LogFormat
 
 DELIMITERS = ",;\t "
-LONGEST_GAP = 3.0
-"""Control steps; also three times the median sampling interval, if that is longer."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +24,8 @@ class Log:
     x: np.ndarray
     u: np.ndarray
     notes: tuple[str, ...]
+    held: bool = False
+    """Whether an action was held until the next row, as a command is, or measured and goes on a line."""
 
 
 def read_csv(path: Path, layout: LogFormat) -> Log:
@@ -40,74 +36,71 @@ def read_csv(path: Path, layout: LogFormat) -> Log:
         ValueError: with the line, if a column is missing, a cell is no number, time does not advance, or
             there are fewer than two usable rows.
     """
-    text = path.read_text(encoding="utf-8-sig")
-    lines = text.splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if first is None:
         raise ValueError(f"{path} is empty; expected a line with the columns' names, then numbers")
     delimiter = max(DELIMITERS, key=lambda mark: (lines[first].count(mark), -DELIMITERS.index(mark)))
+    notes = list(layout.notes) + ([] if delimiter == "," else [f"columns are separated by {delimiter!r}"])
     header = [name.strip() for name in next(csv.reader([lines[first]], delimiter=delimiter))]
-    places = []
-    for column in layout.columns:
-        if column.name not in header:
-            raise ValueError(
-                f"{path}, line {first + 1}: there is no column {column.name!r}; there are: "
-                f"{', '.join(header)}. A --format file says which column is what"
-            )
-        places.append(header.index(column.name))
+    places = _places(path, first + 1, header, layout)
     table, numbers = _table(path, lines[first + 1 :], first + 2, delimiter, places, header)
-    notes = list(layout.notes)
-    if delimiter != ",":
-        notes.append(f"columns are separated by {delimiter!r}")
+    table, numbers = _usable(path, table, numbers, notes)
+    scaled = table * [c.factor for c in layout.columns] + [c.offset for c in layout.columns]
+    _check_time(path, scaled[:, 0], numbers, notes)
+    for place, column in enumerate(layout.columns):
+        if column.angle:
+            scaled[:, place] = _unwrapped(scaled[:, place], column.name, notes)
+    n = len(layout.states)
+    return Log(path, scaled[:, 0], scaled[:, 1 : 1 + n], scaled[:, 1 + n :], tuple(notes), layout.held)
+
+
+def _places(path: Path, line: int, header: list[str], layout: LogFormat) -> list[int]:
+    """Return where the wanted columns are."""
+    for column in layout.columns:
+        if header.count(column.name) != 1:
+            what = "no column" if column.name not in header else "more than one column"
+            raise ValueError(
+                f"{path}, line {line}: there is {what} {column.name!r}; there are: {', '.join(header)}. "
+                "A --format file says which column is what"
+            )
+    return [header.index(column.name) for column in layout.columns]
+
+
+def _usable(
+    path: Path, table: np.ndarray, numbers: np.ndarray, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out rows with a number that is not finite."""
     usable = np.all(np.isfinite(table), axis=1)
     if not usable.all():
         notes.append(
             f"{int((~usable).sum())} rows are left out, a number in them is not finite; the first is line "
             f"{numbers[np.flatnonzero(~usable)[0]]}"
         )
-    table, numbers = table[usable], numbers[usable]
-    if len(table) < 2:
-        raise ValueError(f"{path} has {len(table)} usable rows; at least 2 are needed")
-    scaled = table * [c.factor for c in layout.columns] + [c.offset for c in layout.columns]
-    t = scaled[:, 0]
-    if (back := np.flatnonzero(np.diff(t) <= 0.0)).size:
+    if usable.sum() < 2:
+        raise ValueError(f"{path} has {int(usable.sum())} usable rows; at least 2 are needed")
+    return table[usable], numbers[usable]
+
+
+def _check_time(path: Path, t: np.ndarray, numbers: np.ndarray, notes: list[str]) -> None:
+    gaps = np.diff(t)
+    if (back := np.flatnonzero(gaps <= 0.0)).size:
         raise ValueError(
             f"{path}, line {numbers[back[0] + 1]}: time does not advance, from {t[back[0]]:g} to "
             f"{t[back[0] + 1]:g} s"
         )
-    gaps = np.diff(t)
     notes.append(
         f"{len(t)} rows over {t[-1] - t[0]:.3f} s, sampled every {np.median(gaps) * 1e3:.3g} ms "
         f"({gaps.min() * 1e3:.3g} to {gaps.max() * 1e3:.3g})"
     )
-    n = len(layout.states)
-    return Log(path, t, scaled[:, 1 : 1 + n], scaled[:, 1 + n :], tuple(notes))
 
 
-def resample(log: Log, control_dt: float) -> list[Motion]:
-    """Return the log as motions of control steps [s], cut where it has gaps.
-
-    Raises:
-        ValueError: no stretch holds a control step.
-    """
-    gaps = np.diff(log.t)
-    longest = max(LONGEST_GAP * control_dt, 3.0 * float(np.median(gaps)))
-    edges = [0, *(np.flatnonzero(gaps > longest) + 1), len(log.t)]
-    motions = []
-    for first, last in itertools.pairwise(edges):
-        t, x, u = log.t[first:last], log.x[first:last], log.u[first:last]
-        steps = int((t[-1] - t[0]) / control_dt + 1e-6)
-        if steps < 1:
-            continue
-        grid = t[0] + control_dt * np.arange(steps + 1)
-        states = np.stack([np.interp(grid, t, column) for column in x.T], axis=1)
-        held = np.concatenate([np.zeros((1, u.shape[1])), np.cumsum(u[:-1] * np.diff(t)[:, None], axis=0)])
-        impulse = np.stack([np.interp(grid, t, column) for column in held.T], axis=1)
-        actions = np.diff(impulse, axis=0) / control_dt
-        motions.append(Motion(states.astype(np.float32), actions.astype(np.float32)))
-    if not motions:
-        raise ValueError(f"{log.path} has no stretch as long as a control step of {control_dt:g} s")
-    return motions
+def _unwrapped(angle: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """Return the angle without jumps of a whole turn."""
+    jumps = int(np.sum(np.abs(np.diff(angle)) > np.pi))
+    if jumps:
+        notes.append(f"{name!r} jumps by about a turn {jumps} times and was unwrapped")
+    return np.unwrap(angle)
 
 
 def _table(

@@ -1,5 +1,6 @@
 """Which column of a log is what, and in which unit and from which zero it counts."""
 
+import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ UNITS = {
     "rad": 1.0,
     "deg": 0.017453292519943295,
     "rev": 6.283185307179586,
+    "rad/s": 1.0,
+    "deg/s": 0.017453292519943295,
     "rpm": 0.10471975511965977,
     "s": 1.0,
     "ms": 1e-3,
@@ -18,6 +21,8 @@ UNITS = {
     "ns": 1e-9,
     "m": 1.0,
     "mm": 1e-3,
+    "m/s": 1.0,
+    "mm/s": 1e-3,
     "N": 1.0,
     "Nm": 1.0,
     "mNm": 1e-3,
@@ -34,6 +39,8 @@ class Column:
     name: str
     factor: float = 1.0
     offset: float = 0.0
+    angle: bool = False
+    """Whether it may jump by a whole turn, which means nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class LogFormat:
     actions: tuple[Column, ...]
     notes: tuple[str, ...] = field(default=())
     """What a reader of a report should know of it."""
+    held: bool = False
+    """Whether actions are commands, held until the next row, or were measured when the row was written."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -56,32 +65,41 @@ def default_format(task: Task) -> LogFormat:
     """Return what is assumed without a format: columns called like the task's states and actions.
 
     Logs of single pendulums have, as rigs write them, `time` [s], `position` [rad, 0 = hanging],
-    `velocity` [rad/s] and `torque` [N·m].
+    `velocity` [rad/s] and `torque` [N·m], as the motor measured it.
     """
     if task.state_names == ("angle [rad]", "velocity [rad/s]") and len(task.action_names) == 1:
         return LogFormat(
             Column("time"),
-            (Column("position", offset=_PI), Column("velocity")),
-            (Column("torque", factor=1.0 / _torque(task)),),
-            ("angle: position 0 is hanging, so pi is added: the task's 0 is upright",),
+            (Column("position", offset=_PI, angle=True), Column("velocity")),
+            (Column("torque", factor=1.0 / _size(task.action_names[0])),),
+            ("position 0 is hanging: pi was added, since the task's 0 is upright",),
         )
-    plain = lambda names: tuple(Column(name.split(" [")[0]) for name in names)  # noqa: E731
-    return LogFormat(Column("time"), plain(task.state_names), plain(task.action_names))
+    states = tuple(Column(_plain(name)) for name in task.state_names)
+    return LogFormat(
+        Column("time"),
+        tuple(dataclasses.replace(c, angle=i in task.features.angles) for i, c in enumerate(states)),
+        tuple(Column(_plain(name), factor=1.0 / _size(name)) for name in task.action_names),
+    )
 
 
 def read_format(path: Path, task: Task) -> LogFormat:
     """Read a TOML file with a table for `time` and for each state and action, called without its unit.
 
+        actions = "held"        # commands, held until the next row; "measured" (default): of that moment
         [time]
         column = "t"
         unit = "ms"
         [angle]
         column = "theta"
         unit = "deg"
-        zero = "hanging"        # or offset = 3.14159, added after the unit
+        zero = "hanging"        # or offset = 3.14159, added after the unit; upright is the default
+        [velocity]
+        column = "omega"
+        unit = "rpm"
+        scale = -1.0            # a factor after the unit
         [torque]
         column = "tau"
-        scale = 0.5             # a factor to what the task calls 1, after the unit
+        unit = "mNm"
 
     Raises:
         OSError: it cannot be read.
@@ -91,30 +109,63 @@ def read_format(path: Path, task: Task) -> LogFormat:
         tables = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
-    names = ["time", *(name.split(" [")[0] for name in (*task.state_names, *task.action_names))]
-    if unknown := sorted(set(tables) - set(names)):
-        raise ValueError(f"{path}: unknown table [{unknown[0]}]; task {task.name} has: {', '.join(names)}")
-    if missing := [name for name in names if name not in tables]:
-        raise ValueError(f"{path}: there is no table [{missing[0]}]; needed are: {', '.join(names)}")
-    columns = [_column(path, name, tables[name]) for name in names]
+    mode = tables.pop("actions", "measured")
+    if mode not in ("measured", "held"):
+        raise ValueError(f"{path}: actions is {mode!r}; choose 'measured' or 'held'")
+    sizes = {"time": 1.0} | {_plain(name): 1.0 for name in task.state_names}
+    sizes |= {_plain(name): _size(name) for name in task.action_names}
+    if unknown := sorted(set(tables) - set(sizes)):
+        raise ValueError(f"{path}: unknown table [{unknown[0]}]; task {task.name} has: {', '.join(sizes)}")
+    if missing := [name for name in sizes if name not in tables]:
+        raise ValueError(f"{path}: there is no table [{missing[0]}]; needed are: {', '.join(sizes)}")
+    columns = [_column(path, name, tables[name], 1.0 / size) for name, size in sizes.items()]
     states = len(task.state_names)
-    notes = tuple(f"{name}: {tables[name]}" for name in names)
-    return LogFormat(columns[0], tuple(columns[1 : 1 + states]), tuple(columns[1 + states :]), notes)
+    for i in task.features.angles:
+        columns[1 + i] = dataclasses.replace(columns[1 + i], angle=True)
+    notes = tuple(f"{name} from {_told(tables[name])}" for name in sizes)
+    return LogFormat(
+        columns[0], tuple(columns[1 : 1 + states]), tuple(columns[1 + states :]), notes, mode == "held"
+    )
 
 
-def _column(path: Path, name: str, table: dict[str, Any]) -> Column:
-    known = {"column", "unit", "scale", "offset", "zero"}
-    if unknown := sorted(set(table) - known):
-        raise ValueError(f"{path}: [{name}] has {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
+def _column(path: Path, name: str, table: Any, factor: float) -> Column:
+    known = ("column", "unit", "scale", "offset", "zero")
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: {name} must be a table with some of: {', '.join(known)}")
+    if unknown := sorted(set(table) - set(known)):
+        raise ValueError(f"{path}: [{name}] has {unknown[0]!r}; allowed: {', '.join(known)}")
     unit, zero = str(table.get("unit", "1")), table.get("zero", "upright")
     if unit not in UNITS:
         raise ValueError(f"{path}: [{name}] has the unit {unit!r}; known: {', '.join(UNITS)}")
     if zero not in ("upright", "hanging"):
         raise ValueError(f"{path}: [{name}] has the zero {zero!r}; choose 'upright' or 'hanging'")
-    offset = float(table.get("offset", 0.0)) + (_PI if zero == "hanging" else 0.0)
-    return Column(str(table.get("column", name)), UNITS[unit] * float(table.get("scale", 1.0)), offset)
+    scale, offset = (
+        _number(path, name, table, key, value) for key, value in (("scale", 1.0), ("offset", 0.0))
+    )
+    offset += _PI if zero == "hanging" else 0.0
+    return Column(str(table.get("column", name)), factor * UNITS[unit] * scale, factor * offset)
 
 
-def _torque(task: Task) -> float:
-    """Return the torque at u = 1 [N·m], which the action's name tells."""
-    return float(task.action_names[0].split("[")[1].split()[0])
+def _number(path: Path, name: str, table: dict[str, Any], key: str, default: float) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{path}: [{name}] has {key} {value!r}; give a number")
+    return float(value)
+
+
+def _told(table: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in table.items())
+
+
+def _plain(name: str) -> str:
+    """Return a state's or an action's name without its unit."""
+    return name.split(" [", maxsplit=1)[0]
+
+
+def _size(action: str) -> float:
+    """Return what an action of 1 stands for, as its name tells: 2 for `torque [2 N·m]`; 1 if it does not."""
+    words = action.partition("[")[2].split()
+    try:
+        return float(words[0])
+    except (IndexError, ValueError):
+        return 1.0

@@ -95,6 +95,7 @@ def _told() -> Iterator[None]:
 
 def _migrate(engine: sa.Engine) -> None:
     """Run the migrations that the database lacks, in one transaction."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", "trainer.store:migrations")
     script = ScriptDirectory.from_config(config)
@@ -108,7 +109,6 @@ def _migrate(engine: sa.Engine) -> None:
         )
     if current == script.get_current_head():
         return
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     with engine.execution_options(**{_WRITES: True}).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,0 +1,44 @@
+"""`hds-trainer serve`."""
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from protos.transport.serving import ServerSecurity
+from trainer import compilation_cache
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Run the trainer: store transitions, train and refit policies, publish them.
+
+    Example: hds-trainer serve --state-dir hds-state/trainer
+    """
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback unless you say otherwise."""
+    port: int = 50051
+    """Port to listen on; 0 takes a free one, which is printed."""
+    state_dir: Path = Path("hds-state/trainer")
+    """Where the database and the checkpoints are kept."""
+    database: str = ""
+    """SQLAlchemy URL of another database; empty is SQLite in the state directory."""
+    float64: bool = False
+    """Learn in double precision; published policies are single precision either way."""
+    security: ServerSecurity = field(default_factory=ServerSecurity)
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM."""
+        compilation_cache.enable()
+        if self.float64:
+            os.environ["JAX_ENABLE_X64"] = "1"  # read by the worker process
+        from trainer.server import serve
+
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True
+        )
+        for noisy in ("absl", "jax"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        asyncio.run(serve(self.host, self.port, self.state_dir, self.database, self.security))
