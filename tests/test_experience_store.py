@@ -19,16 +19,8 @@ from hypothesis import strategies as st
 
 from tests.postgres import PostgreSQL
 from trainer.store.database import StoreUnavailable, open_database, sqlite_url
-from trainer.store.experience import (
-    COLLECT,
-    EVALUATE,
-    Batch,
-    ExperienceStore,
-    Selection,
-    SequenceGap,
-    SessionInfo,
-    Transition,
-)
+from trainer.store.experience import ExperienceStore
+from trainer.store.records import COLLECT, EVALUATE, Batch, Selection, SequenceGap, SessionInfo, Transition
 from trainer.store.schema import AUDIT, METADATA
 
 SESSION = SessionInfo("s1", "cartpole_swingup", "brax-friction", ("a", "b"), ("u",), 0.04)

@@ -125,7 +125,7 @@ def test_episodes_are_scored_by_the_task(programs: Programs) -> None:
         ),
         (
             lambda c: c.start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name))),
-            "there is no data to refit from for task 'cartpole_swingup'; record some with",
+            "there is no such data to refit from for task 'cartpole_swingup'; record some with",
         ),
         (
             lambda c: c.start_refit(
@@ -164,7 +164,7 @@ def test_evaluation_data_is_no_data_to_refit_from(programs: Programs) -> None:
     stub = v1.ExperienceServiceStub(ready(address))
     rows = [transition(sequence, v1.PURPOSE_EVALUATE) for sequence in range(20)]
     list(stub.Append(iter([v1.AppendRequest(session=session(), transitions=rows)])))
-    with pytest.raises(CallFailed, match="there is no data to refit from"):
+    with pytest.raises(CallFailed, match="there is no such data to refit from"):
         TrainerClient(address).start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name)))
 
 

@@ -7,15 +7,28 @@ import tyro
 
 from protos.transport.commands import Certs, Token
 from trainer.client import CallFailed
+from trainer.commands.backup import Backup, Restore
+from trainer.commands.dynamics import FitDynamics, ScoreDynamics
+from trainer.commands.experience import Experience, Forget, Tag
 from trainer.commands.jobs import Cancel, Jobs
 from trainer.commands.policies import Policies, Promote
 from trainer.commands.serve import Serve
 from trainer.commands.training import Refit, Train
+from trainer.commands.transfer import Export, Import
 
 COMMANDS = {
     "serve": Serve,
     "train": Train,
     "refit": Refit,
+    "fit-dynamics": FitDynamics,
+    "score-dynamics": ScoreDynamics,
+    "experience": Experience,
+    "import": Import,
+    "export": Export,
+    "tag": Tag,
+    "forget": Forget,
+    "backup": Backup,
+    "restore": Restore,
     "policies": Policies,
     "promote": Promote,
     "jobs": Jobs,

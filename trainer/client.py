@@ -1,6 +1,6 @@
 """What the command line and the demo ask of a running trainer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import grpc
 
@@ -8,6 +8,7 @@ from protos.hds import v1
 from protos.transport.access import Access
 
 CALL_S = 10.0
+LONG_CALL_S = 300.0
 CONNECT_S = 3.0
 
 
@@ -77,19 +78,56 @@ class TrainerClient:
 
     def episodes(self, session: str, purpose: v1.Purpose) -> list[v1.Episode]:
         """Return the scored episodes of a session; empty and unspecified mean any."""
-        request = v1.ListEpisodesRequest(session=session, purpose=purpose)
-        response = self.call(self.experience.ListEpisodes, request, timeout=60.0)
+        return self.episodes_of(v1.Selection(sessions=[session] if session else (), purpose=purpose))
+
+    def episodes_of(self, wanted: v1.Selection) -> list[v1.Episode]:
+        """Return the scored episodes of a selection."""
+        request = v1.ListEpisodesRequest(selection=wanted)
+        response = self.call(self.experience.ListEpisodes, request, timeout=LONG_CALL_S)
         assert isinstance(response, v1.ListEpisodesResponse)
         return list(response.episodes)
+
+    def sessions(self, wanted: v1.Selection) -> list[v1.SessionSummary]:
+        """Return what is stored of the sessions of a selection, oldest first."""
+        request = v1.ListSessionsRequest(selection=wanted)
+        response = self.call(self.experience.ListSessions, request, timeout=LONG_CALL_S)
+        assert isinstance(response, v1.ListSessionsResponse)
+        return list(response.sessions)
+
+    def session_named(self, beginning: str) -> str:
+        """Return the id of the one session that begins so."""
+        names = [s.session.id for s in self.sessions(v1.Selection())]
+        matching = [name for name in names if name.startswith(beginning)]
+        if beginning in matching:
+            return beginning
+        if len(matching) != 1:
+            found = f"{len(matching)} sessions begin" if matching else "no session begins"
+            raise CallFailed(f"{found} with {beginning!r}; see 'hds-trainer experience'")
+        return matching[0]
 
     def transitions(self, session: str, episode: int) -> list[v1.Transition]:
         """Return the transitions of one episode."""
         request = v1.ReadEpisodeRequest(session=session, episode=episode)
         try:
-            parts = list(self.experience.ReadEpisode(request, timeout=CALL_S))
+            parts = list(self.experience.ReadEpisode(request, timeout=LONG_CALL_S))
         except grpc.RpcError as error:
             raise self._failure(error) from error
         return [transition for part in parts for transition in part.transitions]
+
+    def append(self, batches: Iterable[v1.AppendRequest]) -> None:
+        """Store batches of transitions; raise `CallFailed` if one is refused."""
+        try:
+            for response in self.experience.Append(iter(batches)):
+                if why := response.refusal or response.gap:
+                    raise CallFailed(f"session {response.session} is refused: {why}")
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+
+    def watermark(self, session: str) -> int:
+        """Return the smallest sequence number that is not stored of a session; 0 for an unknown one."""
+        response = self.call(self.experience.GetWatermark, v1.GetWatermarkRequest(session=session))
+        assert isinstance(response, v1.GetWatermarkResponse)
+        return response.next_sequence
 
     def close(self) -> None:
         """Close the channel."""
@@ -98,4 +136,6 @@ class TrainerClient:
     def _failure(self, error: grpc.RpcError) -> CallFailed:
         if isinstance(error, grpc.Call) and error.code() != grpc.StatusCode.UNAVAILABLE:
             return CallFailed(error.details() or error.code().name.lower())
+        if isinstance(error, grpc.Call) and "not available" in (error.details() or ""):
+            return CallFailed(error.details() or "")
         return CallFailed(f"the trainer at {self.address} has gone")

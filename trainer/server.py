@@ -10,14 +10,17 @@ import grpc
 from protos.hds import v1
 from protos.transport.address import joined
 from protos.transport.serving import ServerSecurity
+from trainer.checkpoint.reader import read_policy
 from trainer.jobs.manager import JobManager, remove_half_written
 from trainer.jobs.request import JobRequest, Published
 from trainer.services.experience import ExperienceService
+from trainer.services.experience_messages import decode_selection
 from trainer.services.registry import RegistryService
 from trainer.services.training import TrainingService
 from trainer.store.database import open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
 from trainer.store.jobs import JobStore
+from trainer.store.records import Selection
 from trainer.store.registry import PolicyEntry, Registry
 
 GRACE_S = 0.5
@@ -62,6 +65,7 @@ class Trainer:
             parent=self._parent(job.options.task) if refit else "",
             database=self._url,
             checkpoints=self.checkpoints,
+            data=decode_selection(job.data),
         )
 
     async def publish(self, job: v1.Job, published: Published) -> None:
@@ -76,6 +80,21 @@ class Trainer:
         await asyncio.to_thread(self.registry.publish, entry)
         await self.registry_service.move_label(job.options.label, published.version)
 
+    def data_of(self, version: str) -> Selection:
+        """Return the data that a policy was fitted to; `version` may be its first digits.
+
+        Raises:
+            LookupError: there is not just one such policy, or it was fitted to none.
+        """
+        matching = [e.version for e in self.registry.policies() if e.version.startswith(version)]
+        if len(matching) != 1:
+            raise LookupError(f"{len(matching) or 'no'} policies begin with {version!r}")
+        metadata = read_policy(self.checkpoints / matching[0], matching[0]).metadata
+        if not metadata.watermarks:
+            raise LookupError(f"policy {matching[0][:12]} was fitted to no data")
+        policies = tuple(metadata.configuration.get("policies", ()))
+        return Selection(policies=policies, watermarks=metadata.watermarks)
+
     def _parent(self, task: str) -> str:
         entries = [entry for entry in self.registry.policies() if entry.task == task]
         served = [entry for entry in entries if SERVED_LABEL in entry.labels]
@@ -85,7 +104,9 @@ class Trainer:
         """Register the services."""
         v1.add_ExperienceServiceServicer_to_server(ExperienceService(self.experience), server)
         v1.add_RegistryServiceServicer_to_server(self.registry_service, server)
-        v1.add_TrainingServiceServicer_to_server(TrainingService(self.jobs, self.experience), server)
+        v1.add_TrainingServiceServicer_to_server(
+            TrainingService(self.jobs, self.experience, self.data_of), server
+        )
 
 
 async def serve(host: str, port: int, state_dir: Path, database: str, security: ServerSecurity) -> None:

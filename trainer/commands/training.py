@@ -7,6 +7,7 @@ from protos.hds import v1
 from protos.transport.access import Access
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
+from trainer.commands.selecting import Data
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Refit:
-    """Fit the learned dynamics to all recorded data, train with them, and publish the policy.
+    """Fit the learned dynamics to recorded data, train with them, and publish the policy.
 
-    Example: hds-trainer refit --label stable
+    Without a selection all data for the task is used. The same data, seed and options give the same dynamics.
+    Example: hds-trainer refit --label stable --data.tags cold-bearing
     """
 
     task: str = "cartpole_swingup"
@@ -54,6 +56,9 @@ class Refit:
     """'friction', 'physics' (friction, motor gain, masses, delay), 'residual', 'friction-residual',
     'physics-residual', 'black-box', any of them with '-ensemble', or 'auto', which picks the one that
     predicts held-out data best; empty is the default of the trainer."""
+    data: Data = field(default_factory=Data)
+    data_of: str = ""
+    """A version, or its first digits: use just the data that it was fitted to."""
     learned_fraction: float | None = None
     """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
     trainer: str = ADDRESS
@@ -64,10 +69,16 @@ class Refit:
         """Queue it, and follow it to its end."""
         options = v1.TrainingOptions(task=self.task, seed=self.seed, epochs=self.epochs, label=self.label)
         request = v1.StartRefitRequest(
-            options=options, dynamics_model=self.dynamics_model, learned_fraction=self.learned_fraction
+            options=options,
+            dynamics_model=self.dynamics_model,
+            learned_fraction=self.learned_fraction,
+            data=self.data.selection(),
+            data_of=self.data_of,
         )
         client = TrainerClient(self.trainer, self.access)
-        _follow(client, client.start_refit(request))
+        job = client.start_refit(request)
+        print(f"job {job.id} uses data of {len(job.data.watermarks)} sessions")
+        _follow(client, job)
 
 
 def _follow(client: TrainerClient, job: v1.Job) -> None:

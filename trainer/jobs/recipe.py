@@ -1,5 +1,6 @@
 """The recipe of a job: (fit dynamics,) train, choose the best, export."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
 from trainer.learning.pods import PODSInfo, PODSState
 from trainer.store.database import open_database
-from trainer.store.experience import COLLECT, ExperienceStore, RecordedEpisode, Selection
+from trainer.store.experience import ExperienceStore
+from trainer.store.records import COLLECT, RecordedEpisode
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
@@ -44,8 +46,8 @@ class NoData(ValueError):
 
     def __init__(self, task: str) -> None:
         super().__init__(
-            f"there is no data to refit from for task {task!r}; record some with "
-            "'hds-real-env run --collect SECONDS'"
+            f"there is no such data to refit from for task {task!r}; record some with 'hds-real-env run "
+            "--collect SECONDS', or see what there is with 'hds-trainer experience'"
         )
 
 
@@ -77,7 +79,7 @@ def run(request: JobRequest, report: Report) -> Published:
 
 def _recorded(request: JobRequest, task: Task) -> list[RecordedEpisode]:
     store = ExperienceStore(open_database(request.database))
-    episodes = store.episodes(Selection(task=task.name, purpose=COLLECT))
+    episodes = store.episodes(dataclasses.replace(request.data, task=task.name, purpose=COLLECT))
     if not episodes:
         raise NoData(request.task)
     return episodes
@@ -238,6 +240,7 @@ def _publish(
             "epochs": request.epochs,
             "dynamics_model": parts.rung.name if fit else "none",
             "learned_fraction": fraction,
+            "policies": request.data.policies,
         },
     )
     members = stacked(parts.rung.nothing(task)) if fit is None else fit.members

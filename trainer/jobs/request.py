@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.store.records import EVERYTHING, Selection
+
 
 @dataclass(frozen=True)
 class JobRequest:
@@ -16,6 +18,7 @@ class JobRequest:
         parent: version to start from; empty starts from nothing.
         database: URL of the store.
         checkpoints: directory of the published policies.
+        data: what a refit uses.
     """
 
     refit: bool
@@ -27,6 +30,7 @@ class JobRequest:
     parent: str
     database: str
     checkpoints: Path
+    data: Selection = EVERYTHING
 
 
 @dataclass(frozen=True)

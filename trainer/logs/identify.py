@@ -1,29 +1,25 @@
-"""Dynamics fitted to logs of a real rig, kept in a directory, and scored on another log."""
+"""Dynamics fitted to logs of a real rig, and kept in a directory."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from flax.serialization import from_bytes, to_bytes
 
-from trainer.dynamics.judge import predict
+from trainer.dynamics.ladder import AUTO, fit_best
 from trainer.dynamics.ladder import rung as rung_of
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.dynamics.residual_rung import ResidualRung
-from trainer.dynamics.rung import Fit, Rung
-from trainer.dynamics.windows import Motion, remembering
+from trainer.dynamics.rung import Estimate, Fit, Rung
+from trainer.dynamics.windows import Motion
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
 DEFAULT_MODEL = "drive"
 DESCRIPTION, PARAMETERS = "dynamics.json", "dynamics.msgpack"
-UPRIGHT_RAD = 0.35
-"""Starts nearer to upright are told apart: whatever errs a little there errs much soon."""
-EVERY_S = 0.1
-"""Time between the starts of predictions."""
 
 
 class Identified(NamedTuple):
@@ -43,11 +39,19 @@ def without_friction(rung: Rung) -> PhysicsRung:
 
 
 def identify(
-    task: Task, rung: Rung, motions: list[Motion], seed: int, progress: Callable[[float], None]
+    task: Task, model: str, motions: list[Motion], seed: int, progress: Callable[[float], None]
 ) -> Identified:
-    """Fit `rung`, and its frictionless reference, to motions of control steps."""
-    key = jax.random.key(seed)
-    fit = rung.fit(task, motions, key, lambda share: progress(0.7 * share))
+    """Fit the rung called `model`, or the best, and its frictionless reference, to motions of control steps.
+
+    Raises:
+        ValueError: there is no such rung, or the motions are too short.
+    """
+    key, told = jax.random.key(seed), lambda share: progress(0.7 * share)
+    if model == AUTO:
+        rung, fit, _ = fit_best(task, motions, key, told)
+    else:
+        rung = rung_of(model)
+        fit = rung.fit(task, motions, key, told)
     reference = without_friction(rung)
     frictionless = reference.fit(task, motions, key, lambda share: progress(0.7 + 0.3 * share))
     return Identified(task, rung, fit, frictionless)
@@ -98,92 +102,5 @@ def load(directory: Path) -> Identified:
         stack(without_friction(rung).nothing(task), 1),
     )
     members, frictionless = from_bytes(like, (directory / PARAMETERS).read_bytes())
-    return Identified(task, rung, Fit(members, {}, {}), Fit(frictionless, {}, {}))
-
-
-class Predictions(NamedTuple):
-    """Positions of W starts: measured and predicted [W, L + 1, d], and the start's states [W, n]."""
-
-    start: np.ndarray
-    measured: np.ndarray
-    learned: np.ndarray
-    frictionless: np.ndarray
-
-
-def replayed(found: Identified, motions: list[Motion], horizon: float) -> Predictions:
-    """Replay measured actions open loop for `horizon` [s] from each 0.1 s of the motions.
-
-    Raises:
-        ValueError: no motion is that long.
-    """
-    steps = max(1, round(horizon / found.task.control_dt))
-    places = [
-        (i, k)
-        for i, motion in enumerate(motions)
-        for k in _starts(motion.u.shape[0], steps, found.task.control_dt)
-    ]
-    if not places:
-        raise ValueError(f"the log has no stretch of {horizon:g} s")
-    parts = []
-    for rung, fit in ((found.rung, found.fit), (without_friction(found.rung), found.frictionless)):
-        seen = remembering(motions, rung.memory)
-        x0 = np.stack([seen[i].x[k] for i, k in places])
-        u = np.stack([seen[i].u[k : k + steps] for i, k in places])
-        parts.append(_mean_prediction(rung, found.task, fit.members, x0, u))
-    x = np.stack([motions[i].x[k : k + steps + 1] for i, k in places])
-    joints = slice(0, found.task.positions)
-    return Predictions(x[:, 0], x[..., joints], *(part[..., joints] for part in parts))
-
-
-def score(found: Identified, motions: list[Motion], horizon: float) -> dict[str, Any]:
-    """Return errors of the angle, the last position, at the horizon [rad].
-
-    They are medians and 90th percentiles over starts at each 0.1 s, beside the frictionless reference and
-    "still": the angle stays as it is.
-    """
-    seen = replayed(found, motions, horizon)
-    angle = seen.start[:, found.task.positions - 1]
-    from_upright = np.abs((angle + np.pi) % (2.0 * np.pi) - np.pi)
-    elsewhere = from_upright > UPRIGHT_RAD
-    end = seen.measured[:, -1, -1]
-    errors = {
-        name: np.abs(predicted - end)
-        for name, predicted in (
-            ("learned", seen.learned[:, -1, -1]),
-            ("frictionless", seen.frictionless[:, -1, -1]),
-            ("still", seen.measured[:, 0, -1]),
-        )
-    }
-    references = ("frictionless", "still")
-    return {
-        "horizon": horizon,
-        "windows": len(end),
-        "windows_not_upright": int(elsewhere.sum()),
-        "angle_error": _spread(errors["learned"]),
-        "angle_error_not_upright": _spread(errors["learned"][elsewhere]),
-        "reference": {name: _spread(errors[name]) for name in references},
-        "reference_not_upright": {name: _spread(errors[name][elsewhere]) for name in references},
-    }
-
-
-def _starts(length: int, steps: int, control_dt: float) -> list[int]:
-    every = EVERY_S / control_dt
-    count = int((length - steps) / every + 1e-6) + 1 if length >= steps else 0
-    return [round(i * every) for i in range(count) if round(i * every) + steps <= length]
-
-
-def _mean_prediction(rung: Rung, task: Task, members: Any, x0: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Return x[W, L + 1, n], the mean over the members."""
-    count = jax.tree.leaves(members)[0].shape[0]
-    each = [
-        predict(rung, task, u.shape[1])(jax.tree.map(lambda leaf, i=i: leaf[i], members), x0, u)
-        for i in range(count)
-    ]
-    return np.mean([np.asarray(part) for part in each], axis=0)[..., : len(task.state_names)]
-
-
-def _spread(errors: np.ndarray) -> dict[str, float | None]:
-    """Return median and 90th percentile; None where there is nothing to judge."""
-    if not errors.size:
-        return {"median": None, "p90": None}
-    return {"median": float(np.median(errors)), "p90": float(np.percentile(errors, 90.0))}
+    estimates = {name: Estimate(**estimate) for name, estimate in described["estimates"].items()}
+    return Identified(task, rung, Fit(members, {}, estimates), Fit(frictionless, {}, {}))

@@ -23,7 +23,12 @@ def bar(title: str, console: Console | None = None) -> Iterator[Advance]:
     )
     with Progress(*columns, console=console or Console(stderr=True)) as progress:
         task = progress.add_task(title, total=1.0)
-        yield lambda what, share: progress.update(task, description=f"{title}: {what}", completed=share)
+
+        def advance(what: str, share: float) -> None:
+            said = f"{title}: {what}" if what else title
+            progress.update(task, description=said, completed=share)
+
+        yield advance
 
 
 @contextlib.contextmanager
@@ -37,3 +42,10 @@ def job_bar(title: str, console: Console | None = None) -> Iterator[Callable[[v1
             advance(job.phase + found, job.progress)
 
         yield on_change
+
+
+@contextlib.contextmanager
+def share_bar(title: str) -> Iterator[Callable[[float], None]]:
+    """Show the share done; yield what takes it."""
+    with bar(title) as advance:
+        yield lambda share: advance("", share)

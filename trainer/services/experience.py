@@ -5,26 +5,24 @@ memory is bounded by the number of streams; the senders' spools hold the rest.
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator
 
 import grpc
-import numpy as np
 
 from protos.hds import v1
-from trainer.services.group_commit import GroupCommit
-from trainer.services.scoring import score_episode
-from trainer.store.database import StoreUnavailable
-from trainer.store.experience import (
-    Batch,
-    ExperienceStore,
-    RecordedEpisode,
-    Selection,
-    SequenceGap,
-    SessionInfo,
-    Transition,
+from trainer.services.experience_messages import (
+    decode,
+    decode_selection,
+    encode_episode,
+    encode_plant,
+    encode_summary,
 )
-from trainer.tasks import load_task
+from trainer.services.group_commit import GroupCommit
+from trainer.store.database import StoreUnavailable
+from trainer.store.experience import ExperienceStore
+from trainer.store.records import Batch, Selection, SequenceGap
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +77,44 @@ class ExperienceService(v1.ExperienceServiceServicer):
         self, request: v1.ListEpisodesRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListEpisodesResponse:
         """List episodes with their scores."""
-        del context
-        wanted = Selection(sessions=(request.session,) if request.session else (), purpose=request.purpose)
+        wanted = await _selection(request.selection, context)
+        sessions = (request.session,) if request.session else wanted.sessions
+        purpose = request.purpose or wanted.purpose
+        wanted = dataclasses.replace(wanted, sessions=sessions, purpose=purpose)
         episodes = await asyncio.to_thread(self._store.episodes, wanted)
-        messages = await asyncio.to_thread(lambda: [encode(episode) for episode in episodes])
+        messages = await asyncio.to_thread(lambda: [encode_episode(episode) for episode in episodes])
         info = await asyncio.to_thread(self._store.session, request.session) if request.session else None
-        return v1.ListEpisodesResponse(episodes=messages, plant=_plant(info) if info else None)
+        return v1.ListEpisodesResponse(episodes=messages, plant=encode_plant(info) if info else None)
+
+    async def ListSessions(
+        self, request: v1.ListSessionsRequest, context: grpc.aio.ServicerContext
+    ) -> v1.ListSessionsResponse:
+        """List sessions with what is stored of them."""
+        wanted = await _selection(request.selection, context)
+        found = await asyncio.to_thread(self._store.sessions, wanted)
+        return v1.ListSessionsResponse(sessions=[encode_summary(summary) for summary in found])
+
+    async def TagSession(
+        self, request: v1.TagSessionRequest, context: grpc.aio.ServicerContext
+    ) -> v1.TagSessionResponse:
+        """Add a tag."""
+        if not request.tag.strip():
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a tag must not be empty")
+        try:
+            await asyncio.to_thread(self._store.tag, request.session, request.tag)
+        except LookupError as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error.args[0]))
+        return v1.TagSessionResponse()
+
+    async def ForgetSessions(
+        self, request: v1.ForgetSessionsRequest, context: grpc.aio.ServicerContext
+    ) -> v1.ForgetSessionsResponse:
+        """Delete the transitions of sessions."""
+        try:
+            deleted = await asyncio.to_thread(self._store.forget, request.sessions)
+        except LookupError as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error.args[0]))
+        return v1.ForgetSessionsResponse(deleted=deleted)
 
     async def ReadEpisode(
         self, request: v1.ReadEpisodeRequest, context: grpc.aio.ServicerContext
@@ -99,62 +129,8 @@ class ExperienceService(v1.ExperienceServiceServicer):
             yield v1.ReadEpisodeResponse(transitions=chunk)
 
 
-def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
-    """Return what to store.
-
-    Raises:
-        ValueError: an unknown task, a plant that does not fit it, or a transition that is malformed.
-    """
-    message = request.session
-    task = load_task(message.task)
-    plant = message.plant
-    offered = (tuple(plant.state_names), tuple(plant.action_names), plant.control_dt_s)
-    needed = (task.state_names, task.action_names, task.control_dt)
-    if not message.id or offered != needed:
-        raise ValueError(
-            f"plant {plant.name!r} does not fit task {task.name}: it offers {offered}; needed are {needed}"
-        )
-    info = SessionInfo(message.id, message.task, plant.name, *offered)
-    return info, [_transition(row, len(offered[0]), len(offered[1])) for row in request.transitions]
-
-
-def _transition(row: v1.Transition, n: int, m: int) -> Transition:
-    sizes = {"x": (n,), "x_next": (n,), "u_applied": (m,), "u_requested": (0, m)}
-    arrays = {name: np.asarray(getattr(row, name), np.float32) for name in sizes}
-    for name, allowed in sizes.items():
-        if arrays[name].size not in allowed:
-            raise ValueError(
-                f"transition {row.sequence}: {name} has {arrays[name].size} numbers; allowed: {allowed}"
-            )
-    if row.purpose not in (v1.PURPOSE_COLLECT, v1.PURPOSE_EVALUATE):
-        raise ValueError(f"transition {row.sequence}: purpose must be collect or evaluate")
-    scalars = {name: getattr(row, name) for name in Transition._fields if name not in sizes}
-    return Transition(**arrays, **scalars)
-
-
-def encode(episode: RecordedEpisode) -> v1.Episode:
-    """Score an episode and return its message."""
-    scored = score_episode(episode)
-    return v1.Episode(
-        session=episode.session,
-        episode=episode.episode,
-        purpose=v1.Purpose.Name(episode.purpose),
-        steps=episode.u.shape[0],
-        seconds=episode.u.shape[0] * episode.control_dt_s,
-        cost=scored.cost,
-        success=scored.success,
-        terminated=episode.terminated,
-        truncated=episode.truncated,
-        policy_versions=episode.policy_versions,
-        fallback_steps=episode.fallback_steps,
-        first_sequence=episode.first_sequence,
-    )
-
-
-def _plant(info: SessionInfo) -> v1.PlantSpec:
-    return v1.PlantSpec(
-        name=info.plant,
-        state_names=info.state_names,
-        action_names=info.action_names,
-        control_dt_s=info.control_dt_s,
-    )
+async def _selection(message: v1.Selection, context: grpc.aio.ServicerContext) -> Selection:
+    try:
+        return decode_selection(message)
+    except ValueError as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

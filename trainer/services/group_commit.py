@@ -2,7 +2,8 @@
 
 import asyncio
 
-from trainer.store.experience import Batch, ExperienceStore, SequenceGap
+from trainer.store.experience import ExperienceStore
+from trainer.store.records import Batch, SequenceGap
 
 LARGEST = 256
 """Batches in one transaction."""

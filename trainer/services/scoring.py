@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from trainer.learning.evaluation import score
-from trainer.store.experience import RecordedEpisode
+from trainer.store.records import RecordedEpisode
 from trainer.tasks import load_task
 
 

@@ -1,7 +1,8 @@
 """TrainingService: start, watch and cancel jobs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 
@@ -9,7 +10,9 @@ from protos.hds import v1
 from trainer.dynamics.ladder import known_name
 from trainer.jobs.manager import JobManager, UnknownJob
 from trainer.jobs.recipe import LEARNED_FRACTION, NoData
-from trainer.store.experience import COLLECT, ExperienceStore, Selection
+from trainer.services.experience_messages import decode_selection, encode_selection
+from trainer.store.experience import ExperienceStore
+from trainer.store.records import COLLECT, Selection
 from trainer.store.registry import check_label
 from trainer.tasks import load_task
 
@@ -19,9 +22,13 @@ DEFAULT_LABEL = "candidate"
 class TrainingService(v1.TrainingServiceServicer):
     """Jobs behind gRPC. What can be found wrong at once is refused at once."""
 
-    def __init__(self, jobs: JobManager, experience: ExperienceStore) -> None:
+    def __init__(
+        self, jobs: JobManager, experience: ExperienceStore, data_of: Callable[[str], Selection]
+    ) -> None:
+        """Serve `jobs`; `data_of(version)` selects what a policy was fitted to, or raises `LookupError`."""
         self._jobs = jobs
         self._experience = experience
+        self._data_of = data_of
 
     async def StartTraining(
         self, request: v1.StartTrainingRequest, context: grpc.aio.ServicerContext
@@ -43,6 +50,7 @@ class TrainingService(v1.TrainingServiceServicer):
             learned_fraction=request.learned_fraction if given else LEARNED_FRACTION,
         )
         await self._check(job, context)
+        job.data.CopyFrom(await self._data(request, context))
         return v1.StartRefitResponse(job=await self._jobs.start(job))
 
     async def GetJob(self, request: v1.GetJobRequest, context: grpc.aio.ServicerContext) -> v1.GetJobResponse:
@@ -78,8 +86,26 @@ class TrainingService(v1.TrainingServiceServicer):
         except UnknownJob as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 
-    async def _has_data(self, task: str) -> bool:
-        return await asyncio.to_thread(self._experience.has_data, Selection(task=task, purpose=COLLECT))
+    async def _data(self, request: v1.StartRefitRequest, context: grpc.aio.ServicerContext) -> v1.Selection:
+        """Return what a refit uses: what is stored now of what was selected, or what a version saw."""
+        task = request.options.task
+        try:
+            if request.data_of and request.data.ByteSize():
+                raise ValueError("give either data_of, a version, or a selection of data; not both")
+            if request.data_of:
+                wanted = await asyncio.to_thread(self._data_of, request.data_of)
+            else:
+                wanted = decode_selection(request.data)
+            wanted = dataclasses.replace(wanted, task=task, purpose=COLLECT)
+        except (ValueError, LookupError) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error.args[0]))
+        found = await asyncio.to_thread(self._experience.sessions, wanted)
+        if not found:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(NoData(task)))
+        if not wanted.watermarks:
+            watermarks = {summary.session.id: summary.next_sequence for summary in found}
+            wanted = dataclasses.replace(wanted, watermarks=watermarks)
+        return encode_selection(wanted)
 
     async def _check(self, job: v1.Job, context: grpc.aio.ServicerContext) -> None:
         job.options.label = job.options.label or DEFAULT_LABEL
@@ -91,5 +117,3 @@ class TrainingService(v1.TrainingServiceServicer):
                 raise ValueError(f"learned_fraction must be in [0, 1]; got {job.learned_fraction:g}")
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if job.kind == v1.JOB_KIND_REFIT and not await self._has_data(job.options.task):
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(NoData(job.options.task)))

@@ -1,111 +1,26 @@
-"""The durable record of real transitions. Recorded raw, scored late.
+"""The durable record of real transitions."""
 
-Arrays are stored as little-endian float32, as they came over the wire.
-"""
-
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trainer.store.database import note, reading, writing
+from trainer.store.records import (
+    COLLECT,
+    EVALUATE,
+    EVERYTHING,
+    Batch,
+    RecordedEpisode,
+    Selection,
+    SequenceGap,
+    SessionInfo,
+    SessionSummary,
+    Transition,
+)
+from trainer.store.rows import from_session, from_transition, to_episode, to_session, to_transition
 from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
-
-COLLECT = 1
-EVALUATE = 2
-FALLBACK = 2
-_FLOAT = np.dtype("<f4")
-
-
-class Transition(NamedTuple):
-    """One control step of the real plant; `x[n]`, `u[m]`, `x_next[n]` float32, time in ns.
-
-    `purpose` and `action_source` are the numbers of the wire's enums.
-    """
-
-    sequence: int
-    episode: int
-    purpose: int
-    x: np.ndarray
-    u_requested: np.ndarray
-    u_applied: np.ndarray
-    x_next: np.ndarray
-    t_ns: int
-    terminated: bool
-    truncated: bool
-    policy_version: str
-    action_source: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """Who the transitions of a session belong to."""
-
-    id: str
-    task: str
-    plant: str
-    state_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    control_dt_s: float
-    source: str = "stream"
-    """Where it came from: the stream of a plant, or an imported file."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which episodes are meant; an empty tuple, an empty string or 0 means any.
-
-    Attributes:
-        task: the task of the session.
-        purpose: collect or evaluate.
-        sessions: ids.
-        tags: the session has one of them.
-        policies: versions, or their first digits, of which one acted in the episode.
-        since_ns, until_ns: when the session's first batch came [ns since 1970-01-01 UTC], half open.
-        watermarks: by session, the sequence number from which on nothing is taken, and no other session.
-    """
-
-    task: str = ""
-    purpose: int = 0
-    sessions: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    policies: tuple[str, ...] = ()
-    since_ns: int = 0
-    until_ns: int = 0
-    watermarks: dict[str, int] = field(default_factory=dict)
-
-
-class RecordedEpisode(NamedTuple):
-    """One episode: states `x[T + 1, n]`, applied actions `u[T, m]`, and what was noted with them."""
-
-    session: str
-    task: str
-    episode: int
-    purpose: int
-    first_sequence: int
-    x: np.ndarray
-    u: np.ndarray
-    control_dt_s: float
-    terminated: bool
-    truncated: bool
-    policy_versions: tuple[str, ...]
-    fallback_steps: int
-
-
-class SequenceGap(ValueError):
-    """A batch starts beyond the watermark: something before it is missing."""
-
-
-class Batch(NamedTuple):
-    """Transitions of one session, in order."""
-
-    session: SessionInfo
-    transitions: Sequence[Transition]
 
 
 class ExperienceStore:
@@ -123,10 +38,35 @@ class ExperienceStore:
         """Return what was told of a session; None if it is not known."""
         with reading(self._engine) as connection:
             row = connection.execute(sa.select(SESSIONS).where(SESSIONS.c.id == name)).first()
-        if row is None:
-            return None
-        names = (tuple(row.state_names), tuple(row.action_names))
-        return SessionInfo(row.id, row.task, row.plant, *names, row.control_dt_s, row.source)
+        return to_session(row) if row else None
+
+    def sessions(self, wanted: Selection = EVERYTHING) -> list[SessionSummary]:
+        """Return what is stored of the sessions that have episodes of a selection, oldest first.
+
+        Of policies and watermarks nothing is asked.
+        """
+        steps = lambda purpose: sa.func.sum(  # noqa: E731
+            sa.case((EPISODES.c.purpose == purpose, EPISODES.c.steps), else_=0)
+        )
+        counts = (sa.func.count(), steps(COLLECT), steps(EVALUATE))
+        query = _selected(sa.select(EPISODES.c.session, *counts), wanted).group_by(EPISODES.c.session)
+        with reading(self._engine) as connection:
+            counted = {name: tuple(map(int, rest)) for name, *rest in connection.execute(query)}
+            tags: dict[str, list[str]] = {}
+            for row in connection.execute(sa.select(TAGS).order_by(TAGS.c.tag)):
+                tags.setdefault(row.session, []).append(row.tag)
+            rows = connection.execute(sa.select(SESSIONS).order_by(SESSIONS.c.begun_ns, SESSIONS.c.id)).all()
+        return [
+            SessionSummary(
+                to_session(row),
+                row.begun_ns,
+                row.next_sequence,
+                tuple(tags.get(row.id, ())),
+                *counted[row.id],
+            )
+            for row in rows
+            if row.id in counted
+        ]
 
     def append(self, session: SessionInfo, transitions: Iterable[Transition]) -> int:
         """Commit a batch and return the new watermark.
@@ -149,7 +89,7 @@ class ExperienceStore:
         with writing(self._engine) as connection:
             infos = {batch.session.id: batch.session for batch in batches}
             before = _watermarks(connection, list(infos))
-            new = [_session_row(info) for name, info in infos.items() if name not in before]
+            new = [from_session(info) for name, info in infos.items() if name not in before]
             if new:
                 connection.execute(_insert_missing(connection, SESSIONS), new)
             reached, results, rows = dict.fromkeys(infos, 0) | before, [], []
@@ -165,7 +105,7 @@ class ExperienceStore:
                 connection.execute(moved.values(next_sequence=sa.bindparam("end")), ends)
         return results
 
-    def episodes(self, wanted: Selection = Selection()) -> list[RecordedEpisode]:
+    def episodes(self, wanted: Selection = EVERYTHING) -> list[RecordedEpisode]:
         """Return the recorded episodes of a selection, by session and sequence."""
         query = (
             _selected(sa.select(TRANSITIONS, SESSIONS.c.task, SESSIONS.c.control_dt_s), wanted)
@@ -185,7 +125,7 @@ class ExperienceStore:
                 if wanted.watermarks and row.sequence >= wanted.watermarks.get(row.session, 0):
                     continue
                 groups.setdefault((row.session, row.episode), []).append(row)
-        found = [_episode(rows) for rows in groups.values()]
+        found = [to_episode(rows) for rows in groups.values()]
         return [episode for episode in found if _by_policy(episode, wanted.policies)]
 
     def has_data(self, wanted: Selection) -> bool:
@@ -208,7 +148,7 @@ class ExperienceStore:
                 TRANSITIONS.c.sequence.between(place.first_sequence, place.end_sequence - 1),
                 TRANSITIONS.c.episode == episode,
             )
-            return [_transition(row) for row in connection.execute(query.order_by(TRANSITIONS.c.sequence))]
+            return [to_transition(row) for row in connection.execute(query.order_by(TRANSITIONS.c.sequence))]
 
     def tag(self, session: str, tag: str) -> None:
         """Add a tag to a session.
@@ -232,10 +172,16 @@ class ExperienceStore:
         """Delete the transitions of sessions, and say so in the audit trail; return how many.
 
         The sessions themselves stay with their watermark, so that nothing of them is taken in again.
+
+        Raises:
+            LookupError: there is no such session; nothing is deleted.
         """
-        deleted = 0
+        deleted, names = 0, list(dict.fromkeys(sessions))
         with writing(self._engine) as connection:
-            for name in sessions:
+            known = _watermarks(connection, names)
+            if unknown := [name for name in names if name not in known]:
+                raise LookupError(f"there is no session {unknown[0]!r}; see 'hds-trainer experience'")
+            for name in names:
                 gone = connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.session == name))
                 connection.execute(EPISODES.delete().where(EPISODES.c.session == name))
                 note(connection, "forget", name, transitions=gone.rowcount)
@@ -255,11 +201,6 @@ def _insert_missing(connection: sa.Connection, table: sa.Table) -> sa.Insert:
     return dialect.insert(table).on_conflict_do_nothing()
 
 
-def _session_row(session: SessionInfo) -> dict[str, Any]:
-    values = dict(vars(session), next_sequence=0, begun_ns=time.time_ns())
-    return values | {"state_names": list(session.state_names), "action_names": list(session.action_names)}
-
-
 def _take(batch: Batch, reached: dict[str, int], rows: list[dict[str, Any]]) -> int | SequenceGap:
     """Add the rows of `batch` that are new, unless it leaves a gap; return the watermark or the gap."""
     name, new = batch.session.id, []
@@ -270,7 +211,7 @@ def _take(batch: Batch, reached: dict[str, int], rows: list[dict[str, Any]]) -> 
                 f"sequence {transition.sequence} of session {name} leaves a gap; the next one is {watermark}"
             )
         if transition.sequence == watermark:
-            new.append(_row(name, transition))
+            new.append(from_transition(name, transition))
             watermark += 1
     reached[name] = watermark
     rows += new
@@ -311,40 +252,3 @@ def _selected(query: sa.Select, wanted: Selection) -> sa.Select:
 
 def _by_policy(episode: RecordedEpisode, policies: tuple[str, ...]) -> bool:
     return not policies or any(v.startswith(p) for v in episode.policy_versions for p in policies)
-
-
-def _row(session: str, transition: Transition) -> dict[str, Any]:
-    values = transition._asdict()
-    for name in ("x", "u_requested", "u_applied", "x_next"):
-        values[name] = np.asarray(values[name], _FLOAT).tobytes()
-    values["session"] = session
-    return values
-
-
-def _unpack(blob: bytes) -> np.ndarray:
-    return np.frombuffer(blob, _FLOAT)
-
-
-def _transition(row: sa.Row) -> Transition:
-    values: dict[str, Any] = {name: getattr(row, name) for name in Transition._fields}
-    for name in ("x", "u_requested", "u_applied", "x_next"):
-        values[name] = _unpack(values[name])
-    return Transition(**values)
-
-
-def _episode(rows: list[sa.Row]) -> RecordedEpisode:
-    states = [_unpack(row.x) for row in rows] + [_unpack(rows[-1].x_next)]
-    return RecordedEpisode(
-        session=rows[0].session,
-        task=rows[0].task,
-        episode=rows[0].episode,
-        purpose=rows[0].purpose,
-        first_sequence=rows[0].sequence,
-        x=np.stack(states),
-        u=np.stack([_unpack(row.u_applied) for row in rows]),
-        control_dt_s=rows[0].control_dt_s,
-        terminated=rows[-1].terminated,
-        truncated=rows[-1].truncated,
-        policy_versions=tuple(dict.fromkeys(row.policy_version for row in rows if row.policy_version)),
-        fallback_steps=sum(row.action_source == FALLBACK for row in rows),
-    )

@@ -25,33 +25,53 @@ _sym_db = _symbol_database.Default()
 from protos.hds.v1 import types_pb2 as protos_dot_hds_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/hds/v1/experience.proto\x12\x06hds.v1\x1a\x19protos/hds/v1/types.proto\"E\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12 \n\x05plant\x18\x03 \x01(\x0b\x32\x11.hds.v1.PlantSpec\"Z\n\rAppendRequest\x12 \n\x07session\x18\x01 \x01(\x0b\x32\x0f.hds.v1.Session\x12\'\n\x0btransitions\x18\x02 \x03(\x0b\x32\x12.hds.v1.Transition\"V\n\x0e\x41ppendResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x15\n\rnext_sequence\x18\x02 \x01(\x04\x12\x0f\n\x07refusal\x18\x03 \x01(\t\x12\x0b\n\x03gap\x18\x04 \x01(\t\"&\n\x13GetWatermarkRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"-\n\x14GetWatermarkResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x04\"\xfc\x01\n\x07\x45pisode\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\x12 \n\x07purpose\x18\x03 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x0c\n\x04\x63ost\x18\x06 \x01(\x01\x12\x0f\n\x07success\x18\x07 \x01(\x08\x12\x12\n\nterminated\x18\x08 \x01(\x08\x12\x11\n\ttruncated\x18\t \x01(\x08\x12\x17\n\x0fpolicy_versions\x18\n \x03(\t\x12\x16\n\x0e\x66\x61llback_steps\x18\x0b \x01(\r\x12\x16\n\x0e\x66irst_sequence\x18\x0c \x01(\x04\"H\n\x13ListEpisodesRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12 \n\x07purpose\x18\x02 \x01(\x0e\x32\x0f.hds.v1.Purpose\"[\n\x14ListEpisodesResponse\x12!\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x0f.hds.v1.Episode\x12 \n\x05plant\x18\x02 \x01(\x0b\x32\x11.hds.v1.PlantSpec\"6\n\x12ReadEpisodeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\">\n\x13ReadEpisodeResponse\x12\'\n\x0btransitions\x18\x01 \x03(\x0b\x32\x12.hds.v1.Transition2\xb0\x02\n\x11\x45xperienceService\x12;\n\x06\x41ppend\x12\x15.hds.v1.AppendRequest\x1a\x16.hds.v1.AppendResponse(\x01\x30\x01\x12I\n\x0cGetWatermark\x12\x1b.hds.v1.GetWatermarkRequest\x1a\x1c.hds.v1.GetWatermarkResponse\x12I\n\x0cListEpisodes\x12\x1b.hds.v1.ListEpisodesRequest\x1a\x1c.hds.v1.ListEpisodesResponse\x12H\n\x0bReadEpisode\x12\x1a.hds.v1.ReadEpisodeRequest\x1a\x1b.hds.v1.ReadEpisodeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/hds/v1/experience.proto\x12\x06hds.v1\x1a\x19protos/hds/v1/types.proto\"\x85\x02\n\tSelection\x12\x0c\n\x04task\x18\x01 \x01(\t\x12 \n\x07purpose\x18\x02 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12\x10\n\x08sessions\x18\x03 \x03(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x10\n\x08policies\x18\x05 \x03(\t\x12\x15\n\rsince_unix_ns\x18\x06 \x01(\x03\x12\x15\n\runtil_unix_ns\x18\x07 \x01(\x03\x12\x35\n\nwatermarks\x18\x08 \x03(\x0b\x32!.hds.v1.Selection.WatermarksEntry\x1a\x31\n\x0fWatermarksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"U\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12 \n\x05plant\x18\x03 \x01(\x0b\x32\x11.hds.v1.PlantSpec\x12\x0e\n\x06source\x18\x04 \x01(\t\"Z\n\rAppendRequest\x12 \n\x07session\x18\x01 \x01(\x0b\x32\x0f.hds.v1.Session\x12\'\n\x0btransitions\x18\x02 \x03(\x0b\x32\x12.hds.v1.Transition\"V\n\x0e\x41ppendResponse\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x15\n\rnext_sequence\x18\x02 \x01(\x04\x12\x0f\n\x07refusal\x18\x03 \x01(\t\x12\x0b\n\x03gap\x18\x04 \x01(\t\"&\n\x13GetWatermarkRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\"-\n\x14GetWatermarkResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x04\"\xfc\x01\n\x07\x45pisode\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\x12 \n\x07purpose\x18\x03 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x0c\n\x04\x63ost\x18\x06 \x01(\x01\x12\x0f\n\x07success\x18\x07 \x01(\x08\x12\x12\n\nterminated\x18\x08 \x01(\x08\x12\x11\n\ttruncated\x18\t \x01(\x08\x12\x17\n\x0fpolicy_versions\x18\n \x03(\t\x12\x16\n\x0e\x66\x61llback_steps\x18\x0b \x01(\r\x12\x16\n\x0e\x66irst_sequence\x18\x0c \x01(\x04\"n\n\x13ListEpisodesRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12 \n\x07purpose\x18\x02 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12$\n\tselection\x18\x03 \x01(\x0b\x32\x11.hds.v1.Selection\"[\n\x14ListEpisodesResponse\x12!\n\x08\x65pisodes\x18\x01 \x03(\x0b\x32\x0f.hds.v1.Episode\x12 \n\x05plant\x18\x02 \x01(\x0b\x32\x11.hds.v1.PlantSpec\"6\n\x12ReadEpisodeRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\">\n\x13ReadEpisodeResponse\x12\'\n\x0btransitions\x18\x01 \x03(\x0b\x32\x12.hds.v1.Transition\"\xb6\x01\n\x0eSessionSummary\x12 \n\x07session\x18\x01 \x01(\x0b\x32\x0f.hds.v1.Session\x12\x15\n\rbegun_unix_ns\x18\x02 \x01(\x03\x12\x0c\n\x04tags\x18\x03 \x03(\t\x12\x10\n\x08\x65pisodes\x18\x04 \x01(\r\x12\r\n\x05steps\x18\x05 \x01(\x04\x12\x11\n\tcollect_s\x18\x06 \x01(\x01\x12\x12\n\nevaluate_s\x18\x07 \x01(\x01\x12\x15\n\rnext_sequence\x18\x08 \x01(\x04\";\n\x13ListSessionsRequest\x12$\n\tselection\x18\x01 \x01(\x0b\x32\x11.hds.v1.Selection\"@\n\x14ListSessionsResponse\x12(\n\x08sessions\x18\x01 \x03(\x0b\x32\x16.hds.v1.SessionSummary\"1\n\x11TagSessionRequest\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\"\x14\n\x12TagSessionResponse\")\n\x15\x46orgetSessionsRequest\x12\x10\n\x08sessions\x18\x01 \x03(\t\")\n\x16\x46orgetSessionsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\x32\x91\x04\n\x11\x45xperienceService\x12;\n\x06\x41ppend\x12\x15.hds.v1.AppendRequest\x1a\x16.hds.v1.AppendResponse(\x01\x30\x01\x12I\n\x0cGetWatermark\x12\x1b.hds.v1.GetWatermarkRequest\x1a\x1c.hds.v1.GetWatermarkResponse\x12I\n\x0cListEpisodes\x12\x1b.hds.v1.ListEpisodesRequest\x1a\x1c.hds.v1.ListEpisodesResponse\x12H\n\x0bReadEpisode\x12\x1a.hds.v1.ReadEpisodeRequest\x1a\x1b.hds.v1.ReadEpisodeResponse0\x01\x12I\n\x0cListSessions\x12\x1b.hds.v1.ListSessionsRequest\x1a\x1c.hds.v1.ListSessionsResponse\x12\x43\n\nTagSession\x12\x19.hds.v1.TagSessionRequest\x1a\x1a.hds.v1.TagSessionResponse\x12O\n\x0e\x46orgetSessions\x12\x1d.hds.v1.ForgetSessionsRequest\x1a\x1e.hds.v1.ForgetSessionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.hds.v1.experience_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSION']._serialized_start=69
-  _globals['_SESSION']._serialized_end=138
-  _globals['_APPENDREQUEST']._serialized_start=140
-  _globals['_APPENDREQUEST']._serialized_end=230
-  _globals['_APPENDRESPONSE']._serialized_start=232
-  _globals['_APPENDRESPONSE']._serialized_end=318
-  _globals['_GETWATERMARKREQUEST']._serialized_start=320
-  _globals['_GETWATERMARKREQUEST']._serialized_end=358
-  _globals['_GETWATERMARKRESPONSE']._serialized_start=360
-  _globals['_GETWATERMARKRESPONSE']._serialized_end=405
-  _globals['_EPISODE']._serialized_start=408
-  _globals['_EPISODE']._serialized_end=660
-  _globals['_LISTEPISODESREQUEST']._serialized_start=662
-  _globals['_LISTEPISODESREQUEST']._serialized_end=734
-  _globals['_LISTEPISODESRESPONSE']._serialized_start=736
-  _globals['_LISTEPISODESRESPONSE']._serialized_end=827
-  _globals['_READEPISODEREQUEST']._serialized_start=829
-  _globals['_READEPISODEREQUEST']._serialized_end=883
-  _globals['_READEPISODERESPONSE']._serialized_start=885
-  _globals['_READEPISODERESPONSE']._serialized_end=947
-  _globals['_EXPERIENCESERVICE']._serialized_start=950
-  _globals['_EXPERIENCESERVICE']._serialized_end=1254
+  _globals['_SELECTION_WATERMARKSENTRY']._loaded_options = None
+  _globals['_SELECTION_WATERMARKSENTRY']._serialized_options = b'8\001'
+  _globals['_SELECTION']._serialized_start=70
+  _globals['_SELECTION']._serialized_end=331
+  _globals['_SELECTION_WATERMARKSENTRY']._serialized_start=282
+  _globals['_SELECTION_WATERMARKSENTRY']._serialized_end=331
+  _globals['_SESSION']._serialized_start=333
+  _globals['_SESSION']._serialized_end=418
+  _globals['_APPENDREQUEST']._serialized_start=420
+  _globals['_APPENDREQUEST']._serialized_end=510
+  _globals['_APPENDRESPONSE']._serialized_start=512
+  _globals['_APPENDRESPONSE']._serialized_end=598
+  _globals['_GETWATERMARKREQUEST']._serialized_start=600
+  _globals['_GETWATERMARKREQUEST']._serialized_end=638
+  _globals['_GETWATERMARKRESPONSE']._serialized_start=640
+  _globals['_GETWATERMARKRESPONSE']._serialized_end=685
+  _globals['_EPISODE']._serialized_start=688
+  _globals['_EPISODE']._serialized_end=940
+  _globals['_LISTEPISODESREQUEST']._serialized_start=942
+  _globals['_LISTEPISODESREQUEST']._serialized_end=1052
+  _globals['_LISTEPISODESRESPONSE']._serialized_start=1054
+  _globals['_LISTEPISODESRESPONSE']._serialized_end=1145
+  _globals['_READEPISODEREQUEST']._serialized_start=1147
+  _globals['_READEPISODEREQUEST']._serialized_end=1201
+  _globals['_READEPISODERESPONSE']._serialized_start=1203
+  _globals['_READEPISODERESPONSE']._serialized_end=1265
+  _globals['_SESSIONSUMMARY']._serialized_start=1268
+  _globals['_SESSIONSUMMARY']._serialized_end=1450
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1452
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1511
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1513
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1577
+  _globals['_TAGSESSIONREQUEST']._serialized_start=1579
+  _globals['_TAGSESSIONREQUEST']._serialized_end=1628
+  _globals['_TAGSESSIONRESPONSE']._serialized_start=1630
+  _globals['_TAGSESSIONRESPONSE']._serialized_end=1650
+  _globals['_FORGETSESSIONSREQUEST']._serialized_start=1652
+  _globals['_FORGETSESSIONSREQUEST']._serialized_end=1693
+  _globals['_FORGETSESSIONSRESPONSE']._serialized_start=1695
+  _globals['_FORGETSESSIONSRESPONSE']._serialized_end=1736
+  _globals['_EXPERIENCESERVICE']._serialized_start=1739
+  _globals['_EXPERIENCESERVICE']._serialized_end=2268
 # @@protoc_insertion_point(module_scope)

@@ -7,15 +7,44 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Selection(_message.Message):
+    __slots__ = ("task", "purpose", "sessions", "tags", "policies", "since_unix_ns", "until_unix_ns", "watermarks")
+    class WatermarksEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    WATERMARKS_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    purpose: _types_pb2.Purpose
+    sessions: _containers.RepeatedScalarFieldContainer[str]
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    policies: _containers.RepeatedScalarFieldContainer[str]
+    since_unix_ns: int
+    until_unix_ns: int
+    watermarks: _containers.ScalarMap[str, int]
+    def __init__(self, task: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., sessions: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., policies: _Optional[_Iterable[str]] = ..., since_unix_ns: _Optional[int] = ..., until_unix_ns: _Optional[int] = ..., watermarks: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
 class Session(_message.Message):
-    __slots__ = ("id", "task", "plant")
+    __slots__ = ("id", "task", "plant", "source")
     ID_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     PLANT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     task: str
     plant: _types_pb2.PlantSpec
-    def __init__(self, id: _Optional[str] = ..., task: _Optional[str] = ..., plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ...) -> None: ...
+    source: str
+    def __init__(self, id: _Optional[str] = ..., task: _Optional[str] = ..., plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class AppendRequest(_message.Message):
     __slots__ = ("session", "transitions")
@@ -78,12 +107,14 @@ class Episode(_message.Message):
     def __init__(self, session: _Optional[str] = ..., episode: _Optional[int] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., steps: _Optional[int] = ..., seconds: _Optional[float] = ..., cost: _Optional[float] = ..., success: bool = ..., terminated: bool = ..., truncated: bool = ..., policy_versions: _Optional[_Iterable[str]] = ..., fallback_steps: _Optional[int] = ..., first_sequence: _Optional[int] = ...) -> None: ...
 
 class ListEpisodesRequest(_message.Message):
-    __slots__ = ("session", "purpose")
+    __slots__ = ("session", "purpose", "selection")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
     session: str
     purpose: _types_pb2.Purpose
-    def __init__(self, session: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ...) -> None: ...
+    selection: Selection
+    def __init__(self, session: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., selection: _Optional[_Union[Selection, _Mapping]] = ...) -> None: ...
 
 class ListEpisodesResponse(_message.Message):
     __slots__ = ("episodes", "plant")
@@ -106,3 +137,59 @@ class ReadEpisodeResponse(_message.Message):
     TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
     transitions: _containers.RepeatedCompositeFieldContainer[_types_pb2.Transition]
     def __init__(self, transitions: _Optional[_Iterable[_Union[_types_pb2.Transition, _Mapping]]] = ...) -> None: ...
+
+class SessionSummary(_message.Message):
+    __slots__ = ("session", "begun_unix_ns", "tags", "episodes", "steps", "collect_s", "evaluate_s", "next_sequence")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    BEGUN_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    EPISODES_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    COLLECT_S_FIELD_NUMBER: _ClassVar[int]
+    EVALUATE_S_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    session: Session
+    begun_unix_ns: int
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    episodes: int
+    steps: int
+    collect_s: float
+    evaluate_s: float
+    next_sequence: int
+    def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ..., begun_unix_ns: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., episodes: _Optional[int] = ..., steps: _Optional[int] = ..., collect_s: _Optional[float] = ..., evaluate_s: _Optional[float] = ..., next_sequence: _Optional[int] = ...) -> None: ...
+
+class ListSessionsRequest(_message.Message):
+    __slots__ = ("selection",)
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    selection: Selection
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ...) -> None: ...
+
+class ListSessionsResponse(_message.Message):
+    __slots__ = ("sessions",)
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    sessions: _containers.RepeatedCompositeFieldContainer[SessionSummary]
+    def __init__(self, sessions: _Optional[_Iterable[_Union[SessionSummary, _Mapping]]] = ...) -> None: ...
+
+class TagSessionRequest(_message.Message):
+    __slots__ = ("session", "tag")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    tag: str
+    def __init__(self, session: _Optional[str] = ..., tag: _Optional[str] = ...) -> None: ...
+
+class TagSessionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ForgetSessionsRequest(_message.Message):
+    __slots__ = ("sessions",)
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    sessions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sessions: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ForgetSessionsResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: int
+    def __init__(self, deleted: _Optional[int] = ...) -> None: ...

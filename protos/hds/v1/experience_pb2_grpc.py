@@ -54,6 +54,21 @@ class ExperienceServiceStub(object):
                 request_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeRequest.SerializeToString,
                 response_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeResponse.FromString,
                 _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/hds.v1.ExperienceService/ListSessions',
+                request_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.TagSession = channel.unary_unary(
+                '/hds.v1.ExperienceService/TagSession',
+                request_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.TagSessionRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.TagSessionResponse.FromString,
+                _registered_method=True)
+        self.ForgetSessions = channel.unary_unary(
+                '/hds.v1.ExperienceService/ForgetSessions',
+                request_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ForgetSessionsRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ForgetSessionsResponse.FromString,
+                _registered_method=True)
 
 
 class ExperienceServiceServicer(object):
@@ -87,6 +102,27 @@ class ExperienceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSessions(self, request, context):
+        """Sessions, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagSession(self, request, context):
+        """Add a tag to a session, by which a refit may select it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetSessions(self, request, context):
+        """Delete the transitions of sessions for good; the audit trail says so, and nothing of them is taken again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExperienceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +145,21 @@ def add_ExperienceServiceServicer_to_server(servicer, server):
                     servicer.ReadEpisode,
                     request_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeRequest.FromString,
                     response_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ListSessionsRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'TagSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagSession,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.TagSessionRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.TagSessionResponse.SerializeToString,
+            ),
+            'ForgetSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetSessions,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ForgetSessionsRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ForgetSessionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +270,87 @@ class ExperienceService(object):
             '/hds.v1.ExperienceService/ReadEpisode',
             protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeRequest.SerializeToString,
             protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.ExperienceService/ListSessions',
+            protos_dot_hds_dot_v1_dot_experience__pb2.ListSessionsRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_experience__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.ExperienceService/TagSession',
+            protos_dot_hds_dot_v1_dot_experience__pb2.TagSessionRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_experience__pb2.TagSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.ExperienceService/ForgetSessions',
+            protos_dot_hds_dot_v1_dot_experience__pb2.ForgetSessionsRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_experience__pb2.ForgetSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,3 +1,4 @@
+from protos.hds.v1 import experience_pb2 as _experience_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -56,14 +57,18 @@ class StartTrainingResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class StartRefitRequest(_message.Message):
-    __slots__ = ("options", "dynamics_model", "learned_fraction")
+    __slots__ = ("options", "dynamics_model", "learned_fraction", "data", "data_of")
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     DYNAMICS_MODEL_FIELD_NUMBER: _ClassVar[int]
     LEARNED_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    DATA_OF_FIELD_NUMBER: _ClassVar[int]
     options: TrainingOptions
     dynamics_model: str
     learned_fraction: float
-    def __init__(self, options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ...) -> None: ...
+    data: _experience_pb2.Selection
+    data_of: str
+    def __init__(self, options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ..., data_of: _Optional[str] = ...) -> None: ...
 
 class StartRefitResponse(_message.Message):
     __slots__ = ("job",)
@@ -72,7 +77,7 @@ class StartRefitResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "kind", "state", "options", "phase", "progress", "policy_version", "error", "metrics", "dynamics_model", "learned_fraction")
+    __slots__ = ("id", "kind", "state", "options", "phase", "progress", "policy_version", "error", "metrics", "dynamics_model", "learned_fraction", "data")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +96,7 @@ class Job(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     DYNAMICS_MODEL_FIELD_NUMBER: _ClassVar[int]
     LEARNED_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: JobKind
     state: JobState
@@ -102,7 +108,8 @@ class Job(_message.Message):
     metrics: _containers.ScalarMap[str, float]
     dynamics_model: str
     learned_fraction: float
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., phase: _Optional[str] = ..., progress: _Optional[float] = ..., policy_version: _Optional[str] = ..., error: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ...) -> None: ...
+    data: _experience_pb2.Selection
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., phase: _Optional[str] = ..., progress: _Optional[float] = ..., policy_version: _Optional[str] = ..., error: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)

@@ -1,0 +1,140 @@
+"""`hds-trainer fit-dynamics` and `score-dynamics`: from logs of a rig, without a running trainer."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from trainer import compilation_cache
+
+if TYPE_CHECKING:
+    from trainer.dynamics.rung import Fit
+    from trainer.dynamics.windows import Motion
+    from trainer.tasks.task import Task
+
+Logs = Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
+
+
+@dataclass(frozen=True)
+class FitDynamics:
+    """Fit dynamics to logs of a real rig, and say what was identified.
+
+    Writes the dynamics, dynamics.json (estimates with 90 % intervals, held-out errors) and report.png.
+    Example: hds-trainer fit-dynamics --task pendulum --log a.csv --log b.csv --out identified
+    """
+
+    task: str
+    """What the rig is, e.g. pendulum, or my_rig.py:TASK for its own geometry."""
+    log: Logs
+    """A CSV log; may be given more than once."""
+    out: Path
+    """Directory to write to."""
+    model: str = ""
+    """Rung of the ladder; the default is 'drive': friction, motor gain and rotor inertia."""
+    format: Path | None = None
+    """A TOML file that says which column is what, in which unit and from which zero it counts."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def run(self) -> None:
+        """Fit, write, and print what was identified."""
+        compilation_cache.enable()
+        from trainer.logs.identify import DEFAULT_MODEL, identify, load, save
+        from trainer.report.identified import draw
+        from trainer.report.progress import share_bar
+        from trainer.tasks import load_task
+
+        task = load_task(self.task)
+        motions = _motions(self.log, task, self.format)
+        with share_bar("fitting") as progress:
+            found = identify(task, self.model or DEFAULT_MODEL, motions, self.seed, progress)
+        save(found, self.out, list(self.log), self.seed)
+        _print_fit(found.rung.name, found.fit)
+        draw(load(self.out), motions, "the logs it was fitted to", self.out / "report.png")
+        print(f"{self.out}: dynamics, dynamics.json, report.png")
+
+
+@dataclass(frozen=True)
+class ScoreDynamics:
+    """Replay measured actions open loop through fitted dynamics, and compare with what was measured.
+
+    Example: hds-trainer score-dynamics --dynamics identified --log c.csv --horizon 0.5 --json score.json
+    """
+
+    dynamics: Path
+    """Directory that 'fit-dynamics --out' wrote."""
+    log: Logs
+    """A CSV log that it was not fitted to; may be given more than once."""
+    horizon: float = 0.5
+    """How far ahead [s]."""
+    json: Path | None = None
+    """File to write the figures to."""
+    picture: Path | None = None
+    """File to draw measured beside predicted motion, and error against horizon, to (.png, .pdf, .svg)."""
+    format: Path | None = None
+    """As in fit-dynamics."""
+
+    def run(self) -> None:
+        """Score, print and write."""
+        compilation_cache.enable()
+        if not 0.0 < self.horizon < float("inf"):
+            raise ValueError(f"--horizon [s] must be above 0; got {self.horizon:g}")
+        from trainer.logs.identify import load
+        from trainer.logs.score import score
+        from trainer.report.identified import draw
+
+        found = load(self.dynamics)
+        motions = _motions(self.log, found.task, self.format)
+        figures = score(found, motions, self.horizon)
+        if self.json:
+            self.json.parent.mkdir(parents=True, exist_ok=True)
+            self.json.write_text(json.dumps(figures, indent=2) + "\n")
+        if self.picture:
+            self.picture.parent.mkdir(parents=True, exist_ok=True)
+            draw(found, motions, ", ".join(path.name for path in self.log), self.picture)
+        _print_score(figures)
+
+
+def _motions(logs: Logs, task: "Task", layout: Path | None) -> "list[Motion]":
+    from trainer.logs.csv_log import read_csv
+    from trainer.logs.log_format import default_format, read_format
+    from trainer.logs.resample import resample
+
+    columns = read_format(layout, task) if layout else default_format(task)
+    motions = []
+    for path in logs:
+        log = read_csv(path, columns)
+        found = resample(log, task)
+        steps = sum(len(motion.u) for motion in found)
+        print(f"{path}: {steps} control steps in {len(found)} stretches", *log.notes, sep="\n  ")
+        motions += found
+    return motions
+
+
+def _print_fit(name: str, fit: "Fit") -> None:
+    print(f"model {name}")
+    for what, estimate in fit.estimates.items():
+        known = "" if estimate.identified else "  not identified: stays at its prior"
+        print(f"  {what}: {estimate.value:.4g}  (90 %: {estimate.low:.4g} to {estimate.high:.4g}){known}")
+    for horizon, error in fit.errors.items():
+        learned, simulator, still = (", ".join(f"{v:.4g}" for v in part) for part in error[:3])
+        print(
+            f"  held out, {horizon:g} s ahead, median error {learned}; the simulator as it is {simulator}; "
+            f"nothing moves {still}"
+        )
+
+
+def _print_score(figures: dict) -> None:
+    print(f"{figures['windows']} windows, {figures['horizon']:g} s ahead")
+    print("angle error [rad], median and 90th percentile:")
+    rows = {
+        "fitted": ("angle_error", "angle_error_not_upright"),
+        "frictionless": ("reference", "reference_not_upright"),
+        "still": ("reference", "reference_not_upright"),
+    }
+    for name, (everywhere, elsewhere) in rows.items():
+        parts = [figures[key] if name == "fitted" else figures[key][name] for key in (everywhere, elsewhere)]
+        told = ["-" if p["median"] is None else f"{p['median']:.4f}, {p['p90']:.4f}" for p in parts]
+        print(f"  {name:13} {told[0]}   not from upright: {told[1]}")

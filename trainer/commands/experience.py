@@ -1,0 +1,149 @@
+"""`hds-trainer experience`, `tag` and `forget`."""
+
+import datetime
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from protos.hds import v1
+from protos.transport.access import Access
+from trainer.client import CallFailed, TrainerClient
+from trainer.commands.address import ADDRESS
+from trainer.commands.selecting import Data
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Show what is recorded, per session and episode.
+
+    Example: hds-trainer experience --data.tags cold-bearing --json
+    """
+
+    data: Data = field(default_factory=Data)
+    task: str = ""
+    """Only data for this task."""
+    episodes: bool = False
+    """Show every episode in the table; --json always does."""
+    json: bool = False
+    """Print JSON instead of a table: {"sessions": [...], "seconds": ...}."""
+    trainer: str = ADDRESS
+    """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
+
+    def run(self) -> None:
+        """Print it."""
+        client = TrainerClient(self.trainer, self.access)
+        wanted = self.data.selection(self.task)
+        summaries, episodes = client.sessions(wanted), client.episodes_of(wanted)
+        told = [_session(summary, episodes) for summary in summaries]
+        told = [session for session in told if session["episodes"]]
+        seconds = sum(session["collect_s"] for session in told)
+        if self.json:
+            print(json.dumps({"sessions": told, "collect_s": seconds}, indent=2))
+            return
+        from rich.console import Console
+
+        from trainer.report.experience import experience_table
+
+        wide = None if sys.stdout.isatty() else 160
+        Console(width=wide).print(experience_table(told, self.episodes))
+        print(f"{len(told)} sessions, {seconds:.1f} s to learn from")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """Add a tag to a session, by which a refit may select it.
+
+    Example: hds-trainer tag 3f2a cold-bearing
+    """
+
+    session: Annotated[str, tyro.conf.Positional]
+    """The session, or the first letters of its id."""
+    tag: Annotated[str, tyro.conf.Positional]
+    """The tag."""
+    trainer: str = ADDRESS
+    """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
+
+    def run(self) -> None:
+        """Add it."""
+        client = TrainerClient(self.trainer, self.access)
+        session = client.session_named(self.session)
+        client.call(client.experience.TagSession, v1.TagSessionRequest(session=session, tag=self.tag))
+        print(f"session {session} has the tag {self.tag!r}")
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Delete the transitions of sessions for good. Nothing is ever deleted otherwise.
+
+    Example: hds-trainer forget --data.until 2026-01-01 --yes
+    """
+
+    data: Data = field(default_factory=Data)
+    task: str = ""
+    """Only data for this task."""
+    yes: bool = False
+    """Delete; without it, only what would be deleted is shown."""
+    trainer: str = ADDRESS
+    """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
+
+    def run(self) -> None:
+        """Delete, or say what would be."""
+        if self.data.policies:
+            raise ValueError("sessions are forgotten whole; --data.policies selects episodes of them")
+        if self.data == Data() and not self.task:
+            raise ValueError("say which: --data.sessions, --data.tags, --data.since, --data.until or --task")
+        client = TrainerClient(self.trainer, self.access)
+        found = client.sessions(self.data.selection(self.task))
+        if not found:
+            raise CallFailed("no session is selected; see 'hds-trainer experience'")
+        names = [summary.session.id for summary in found]
+        for summary in found:
+            print(f"{summary.session.id}  {summary.steps} transitions")
+        if not self.yes:
+            print("nothing was deleted; --yes deletes these for good", file=sys.stderr)
+            return
+        deleted = client.call(client.experience.ForgetSessions, v1.ForgetSessionsRequest(sessions=names))
+        assert isinstance(deleted, v1.ForgetSessionsResponse)
+        print(f"deleted {deleted.deleted} transitions of {len(names)} sessions")
+
+
+def _session(summary: v1.SessionSummary, episodes: list[v1.Episode]) -> dict:
+    """Return a session as plain data."""
+    session, began = summary.session, summary.begun_unix_ns
+    moment = datetime.datetime.fromtimestamp(began / 1e9).astimezone().isoformat(" ", "minutes")
+    rows = [_episode(episode) for episode in episodes if episode.session == session.id]
+    seconds = {purpose: sum(row["seconds"] for row in rows if row["purpose"] == purpose)
+               for purpose in ("collect", "evaluate")}  # fmt: skip
+    return {
+        "session": session.id,
+        "task": session.task,
+        "plant": session.plant.name,
+        "source": session.source,
+        "begun": moment if began else "",
+        "tags": list(summary.tags),
+        "collect_s": seconds["collect"],
+        "evaluate_s": seconds["evaluate"],
+        "fallback_steps": sum(row["fallback_steps"] for row in rows),
+        "episodes": rows,
+    }
+
+
+def _episode(episode: v1.Episode) -> dict:
+    return {
+        "episode": episode.episode,
+        "purpose": v1.Purpose.Name(episode.purpose).removeprefix("PURPOSE_").lower(),
+        "steps": episode.steps,
+        "seconds": round(episode.seconds, 6),
+        "return": -episode.cost,
+        "success": episode.success,
+        "terminated": episode.terminated,
+        "truncated": episode.truncated,
+        "policies": list(episode.policy_versions),
+        "fallback_steps": episode.fallback_steps,
+    }

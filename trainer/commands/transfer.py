@@ -1,0 +1,188 @@
+"""`hds-trainer import` and `export`."""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from protos.hds import v1
+from protos.transport.access import Access
+from trainer.client import CallFailed, TrainerClient
+from trainer.commands.address import ADDRESS
+from trainer.commands.selecting import Data
+from trainer.transfer.exchange import recordings, store
+from trainer.transfer.recording import Recording
+
+Kind = Literal["auto", "csv", "parquet", "mcap", "minari"]
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".dat": "csv",
+    ".parquet": "parquet",
+    ".mcap": "mcap",
+}
+MODULES = {
+    "parquet": "trainer.transfer.parquet",
+    "mcap": "trainer.transfer.mcap_file",
+    "minari": "trainer.transfer.minari_dataset",
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """Store a log of a real rig (CSV), or what 'export' wrote (Parquet, MCAP, Minari).
+
+    A file is read whole before anything is stored, and stored once however often it is imported.
+    Example: hds-trainer import rig.csv --task pendulum --format rig.toml --tag first-rig
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The file, or a Minari dataset's directory."""
+    task: str = ""
+    """CSV: the task whose states and actions the columns are."""
+    format: Path | None = None
+    """CSV: a TOML file that says which column is what, in which unit and from which zero it counts."""
+    purpose: Literal["collect", "evaluate"] = "collect"
+    """CSV: whether it may be learned from, or only judges."""
+    kind: Kind = "auto"
+    """What the file is; auto goes by its name."""
+    tag: str = ""
+    """A tag for its sessions."""
+    trainer: str = ADDRESS
+    """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
+
+    def run(self) -> None:
+        """Read it, store it, and say what was taken."""
+        found, notes = self._read()
+        client = TrainerClient(self.trainer, self.access)
+        for note in notes:
+            print(note)
+        for recording in found:
+            stored = store(client, recording)
+            name, count = recording.summary.session.id, len(recording.transitions)
+            known = "" if stored else "; the trainer had them"
+            print(f"session {name}: {stored} of {count} transitions stored{known}")
+            for tag in [*recording.summary.tags, *([self.tag] if self.tag else [])]:
+                client.call(client.experience.TagSession, v1.TagSessionRequest(session=name, tag=tag))
+
+    def _read(self) -> tuple[list[Recording], list[str]]:
+        kind = kind_of(self.file) if self.kind == "auto" else self.kind
+        if kind != "csv" and (self.task or self.format or self.purpose != "collect"):
+            raise ValueError(f"{self.file}: --task, --format and --purpose are for CSV; this is {kind}")
+        if not self.file.exists():
+            raise FileNotFoundError(f"there is no file {self.file}")
+        if kind == "csv":
+            recording, notes = self._read_csv()
+            return [recording], notes
+        return _module(kind).read(self.file), []
+
+    def _read_csv(self) -> tuple[Recording, list[str]]:
+        if not self.task:
+            raise ValueError("a CSV file needs --task, whose states and actions its columns are")
+        from trainer.logs.log_format import default_format, read_format
+        from trainer.tasks import load_task
+        from trainer.transfer.from_log import from_csv
+
+        task = load_task(self.task)
+        layout = read_format(self.format, task) if self.format else default_format(task)
+        purpose = v1.PURPOSE_COLLECT if self.purpose == "collect" else v1.PURPOSE_EVALUATE
+        return from_csv(self.file, task, layout, purpose)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write recorded sessions to a Parquet file, an MCAP file (for Foxglove), or a Minari dataset.
+
+    Example: hds-trainer export rig.mcap --data.tags first-rig
+    """
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """File to write: .parquet or .mcap; or, with --kind minari, the directory that datasets are kept in."""
+    data: Data = field(default_factory=Data)
+    task: str = ""
+    """Only data for this task; a Minari dataset holds one."""
+    kind: Kind = "auto"
+    """What to write; auto goes by the name."""
+    trainer: str = ADDRESS
+    """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
+
+    def run(self) -> None:
+        """Write it."""
+        kind = kind_of(self.out) if self.kind == "auto" else self.kind
+        if kind == "csv":
+            raise ValueError("CSV is read only, it can't hold everything; choose .parquet, .mcap or minari")
+        if self.out.exists() and not self.out.is_dir():
+            raise FileExistsError(f"{self.out} is there already; choose another name")
+        client = TrainerClient(self.trainer, self.access)
+        wanted = self.data.selection(self.task)
+        summaries, counts = client.sessions(wanted), [0, 0]
+        if not summaries:
+            raise CallFailed("no session is selected; see 'hds-trainer experience'")
+        where = self._write(kind, _counted(recordings(client, wanted, summaries), counts), summaries)
+        print(f"{counts[0]} sessions, {counts[1]} transitions: {where}")
+
+    def _write(self, kind: str, found: Iterator[Recording], summaries: list[v1.SessionSummary]) -> Path:
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "minari":
+            tasks = sorted({summary.session.task for summary in summaries})
+            if len(tasks) > 1:
+                raise ValueError(f"a Minari dataset holds one task; choose with --task: {', '.join(tasks)}")
+            name = "".join(c if c.isalnum() or c in "-_" else "-" for c in tasks[0])
+            return _module(kind).write(self.out, name, found, _rewards(tasks[0]))
+        unfinished = self.out.with_name(f".{self.out.name}.unfinished")
+        try:
+            _module(kind).write(unfinished, found)
+            unfinished.rename(self.out)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return self.out
+
+
+def kind_of(path: Path) -> str:
+    """Return what a file is by its name; a directory is Minari's.
+
+    Raises:
+        ValueError: naming the choices.
+    """
+    if path.is_dir():
+        return "minari"
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{path}: can't tell what it is by its name; known are {', '.join(SUFFIXES)}, and directories "
+            "(minari). --kind says it"
+        )
+    return SUFFIXES[path.suffix.lower()]
+
+
+def _module(kind: str) -> ModuleType:
+    """Return what reads and writes files of a kind; libraries for them are an extra."""
+    try:
+        return importlib.import_module(MODULES[kind])
+    except ImportError as error:
+        raise ValueError(
+            f"{kind} needs a library that is not here ({error}): pip install '.[files]'"
+        ) from error
+
+
+def _counted(recordings: Iterator[Recording], counts: list[int]) -> Iterator[Recording]:
+    for recording in recordings:
+        counts[0], counts[1] = counts[0] + 1, counts[1] + len(recording.transitions)
+        yield recording
+
+
+def _rewards(name: str):
+    import jax
+
+    from trainer.tasks import load_task
+
+    residual = load_task(name).residual
+    costs = jax.jit(jax.vmap(lambda x, u: 0.5 * (residual(x, u) ** 2).sum()))
+    return lambda x, u: -np.asarray(costs(x[:-1], u), float)

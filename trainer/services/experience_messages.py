@@ -1,0 +1,126 @@
+"""Messages of the experience from records of the store, and back."""
+
+import numpy as np
+
+from protos.hds import v1
+from trainer.services.scoring import score_episode
+from trainer.store.records import RecordedEpisode, Selection, SessionInfo, SessionSummary, Transition
+from trainer.tasks import load_task
+
+STREAM = "stream"
+
+
+def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
+    """Return what to store.
+
+    Raises:
+        ValueError: an unknown task, a plant that does not fit it, or a transition that is malformed.
+    """
+    message = request.session
+    task = load_task(message.task)
+    plant = message.plant
+    offered = (tuple(plant.state_names), tuple(plant.action_names), plant.control_dt_s)
+    needed = (task.state_names, task.action_names, task.control_dt)
+    if not message.id or offered != needed:
+        raise ValueError(
+            f"plant {plant.name!r} does not fit task {task.name}: it offers {offered}; needed are {needed}"
+        )
+    info = SessionInfo(message.id, message.task, plant.name, *offered, message.source or STREAM)
+    return info, [_transition(row, len(offered[0]), len(offered[1])) for row in request.transitions]
+
+
+def _transition(row: v1.Transition, n: int, m: int) -> Transition:
+    sizes = {"x": (n,), "x_next": (n,), "u_applied": (m,), "u_requested": (0, m)}
+    arrays = {name: np.asarray(getattr(row, name), np.float32) for name in sizes}
+    for name, allowed in sizes.items():
+        if arrays[name].size not in allowed:
+            raise ValueError(
+                f"transition {row.sequence}: {name} has {arrays[name].size} numbers; allowed: {allowed}"
+            )
+    if row.purpose not in (v1.PURPOSE_COLLECT, v1.PURPOSE_EVALUATE):
+        raise ValueError(f"transition {row.sequence}: purpose must be collect or evaluate")
+    scalars = {name: getattr(row, name) for name in Transition._fields if name not in sizes}
+    return Transition(**arrays, **scalars)
+
+
+def encode_episode(episode: RecordedEpisode) -> v1.Episode:
+    """Score an episode and return its message."""
+    scored = score_episode(episode)
+    return v1.Episode(
+        session=episode.session,
+        episode=episode.episode,
+        purpose=v1.Purpose.Name(episode.purpose),
+        steps=episode.u.shape[0],
+        seconds=episode.u.shape[0] * episode.control_dt_s,
+        cost=scored.cost,
+        success=scored.success,
+        terminated=episode.terminated,
+        truncated=episode.truncated,
+        policy_versions=episode.policy_versions,
+        fallback_steps=episode.fallback_steps,
+        first_sequence=episode.first_sequence,
+    )
+
+
+def encode_session(info: SessionInfo) -> v1.Session:
+    """Return the message of a session."""
+    return v1.Session(id=info.id, task=info.task, plant=encode_plant(info), source=info.source)
+
+
+def encode_plant(info: SessionInfo) -> v1.PlantSpec:
+    """Return what the plant of a session is."""
+    return v1.PlantSpec(
+        name=info.plant,
+        state_names=info.state_names,
+        action_names=info.action_names,
+        control_dt_s=info.control_dt_s,
+    )
+
+
+def encode_summary(found: SessionSummary) -> v1.SessionSummary:
+    """Return the message of what is stored of a session."""
+    dt = found.session.control_dt_s
+    return v1.SessionSummary(
+        session=encode_session(found.session),
+        begun_unix_ns=found.begun_ns,
+        tags=found.tags,
+        episodes=found.episodes,
+        steps=found.collect_steps + found.evaluate_steps,
+        collect_s=found.collect_steps * dt,
+        evaluate_s=found.evaluate_steps * dt,
+        next_sequence=found.next_sequence,
+    )
+
+
+def decode_selection(message: v1.Selection) -> Selection:
+    """Return what a message selects.
+
+    Raises:
+        ValueError: the times are not in order.
+    """
+    if message.since_unix_ns and message.until_unix_ns and message.since_unix_ns >= message.until_unix_ns:
+        raise ValueError("nothing can be selected: 'since' is not before 'until'")
+    return Selection(
+        task=message.task,
+        purpose=message.purpose,
+        sessions=tuple(message.sessions),
+        tags=tuple(message.tags),
+        policies=tuple(message.policies),
+        since_ns=message.since_unix_ns,
+        until_ns=message.until_unix_ns,
+        watermarks=dict(message.watermarks),
+    )
+
+
+def encode_selection(wanted: Selection) -> v1.Selection:
+    """Return the message of a selection."""
+    return v1.Selection(
+        task=wanted.task,
+        purpose=v1.Purpose.Name(wanted.purpose),
+        sessions=wanted.sessions,
+        tags=wanted.tags,
+        policies=wanted.policies,
+        since_unix_ns=wanted.since_ns,
+        until_unix_ns=wanted.until_ns,
+        watermarks=wanted.watermarks,
+    )
