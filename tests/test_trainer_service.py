@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
+import jax
 import numpy as np
 import pytest
 
@@ -13,8 +15,10 @@ from protos.transport.access import Access
 from real_env.spool import Spool
 from real_env.uplink import RefusedByTrainer, Uplink
 from tests.plain import session, transition
+from tests.postgres import PostgreSQL
 from tests.programs import Programs, free_port, kill, ready
 from tests.published import TASK
+from trainer.checkpoint.reader import read_item
 from trainer.client import CallFailed, TrainerClient
 
 
@@ -232,3 +236,72 @@ def test_a_label_watcher_hears_of_a_move(programs: Programs, publish: Callable[.
     assert next(moves).version == a
     with pytest.raises(grpc.RpcError, match="points to"):
         stub.SetLabel(v1.SetLabelRequest(label="stable", version=b, expected_version=b))
+
+
+def test_a_refit_uses_what_is_selected_and_can_be_repeated_to_the_last_bit(programs: Programs) -> None:
+    _, address = programs.trainer()
+    client = TrainerClient(address)
+
+    def record(name: str, first: int, count: int) -> None:
+        rows = [transition(first + i) for i in range(count)]
+        client.append([v1.AppendRequest(session=session(name), transitions=rows)])
+
+    def refitted(**wanted: Any) -> v1.Job:
+        options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial")
+        job = client.start_refit(v1.StartRefitRequest(options=options, **wanted))
+        return client.follow(job.id, lambda job: None)
+
+    def dynamics(job: v1.Job) -> list[bytes]:
+        item = read_item(programs.root / "trainer" / "checkpoints" / job.policy_version, "dynamics")
+        return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(item)]
+
+    record("a", 0, 60)
+    record("b", 0, 50)
+    first = refitted(data=v1.Selection(sessions=["a"]))
+    assert first.metrics["real_seconds"] == pytest.approx(60 * 0.04)
+    record("a", 60, 40)
+    again = refitted(data_of=first.policy_version[:12])
+    assert again.metrics["real_seconds"] == pytest.approx(60 * 0.04)
+    assert dynamics(again) == dynamics(first)
+    more = refitted()
+    assert more.metrics["real_seconds"] == pytest.approx(150 * 0.04)
+    for wanted, message in (
+        ({"data": v1.Selection(tags=["hot"])}, "there is no such data to refit from"),
+        ({"data_of": "0000"}, "no policies begin with '0000'"),
+        ({"data_of": "0", "data": v1.Selection(tags=["hot"])}, "give either data_of, a version, or"),
+        ({"data": v1.Selection(since_unix_ns=2, until_unix_ns=1)}, "'since' is not before 'until'"),
+    ):
+        with pytest.raises(CallFailed, match=message):
+            refitted(**wanted)
+
+
+def test_a_trainer_whose_database_restarts_loses_nothing_and_goes_on_by_itself(
+    programs: Programs, postgres: PostgreSQL, tmp_path: Path
+) -> None:
+    program, address = programs.trainer("0", "--database", postgres.new_database())
+    client, said = TrainerClient(address), []
+    spool = Spool(tmp_path / "spool.sqlite")
+    spool.open_session(session("s1"))
+    uplink = Uplink(address, Access(), spool, "s1", said.append)
+    for sequence in range(100):
+        spool.append("s1", transition(sequence))
+    uplink.notify()
+    assert uplink.flush(timeout=30.0)
+    postgres.stop()
+    try:
+        for sequence in range(100, 200):
+            spool.append("s1", transition(sequence))
+        uplink.notify()
+        assert not uplink.flush(timeout=2.0)
+        for ask in (client.policies, lambda: client.start_training(v1.TrainingOptions(task=TASK.name))):
+            with pytest.raises(CallFailed, match="the database is not available"):
+                ask()
+        assert spool.waiting() == 100
+        assert any("the database is not available" in words for words in said)
+    finally:
+        postgres.start()
+    assert uplink.flush(timeout=60.0)
+    uplink.close()
+    assert stored(address, "s1") == list(range(200))
+    assert client.policies() == []
+    assert program.process.poll() is None

@@ -17,6 +17,7 @@ from trainer.services.experience import ExperienceService
 from trainer.services.experience_messages import decode_selection
 from trainer.services.registry import RegistryService
 from trainer.services.training import TrainingService
+from trainer.services.unavailable import TellsUnavailable
 from trainer.store.database import open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
 from trainer.store.jobs import JobStore
@@ -118,7 +119,7 @@ async def serve(host: str, port: int, state_dir: Path, database: str, security: 
     """
     security.check(host)
     trainer = Trainer(state_dir, database)
-    server = security.server()
+    server = security.server(interceptors=(TellsUnavailable(),))
     trainer.add_to(server)
     bound = security.bind(server, host, port)
     stop = asyncio.Event()

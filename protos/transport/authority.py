@@ -1,10 +1,12 @@
 """The interceptor that lets a call through only with a token, or a certificate, that has its right."""
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import grpc
 
+from protos.transport.around import wrapped
 from protos.transport.rights import OPEN, needed
 from protos.transport.tokens import Grant, TokenFile
 
@@ -57,26 +59,16 @@ def _denied(who: str, grant: Grant, method: str) -> Refusal:
     return grpc.StatusCode.PERMISSION_DENIED, why
 
 
-def _checking(handler: Any, refusal: Callable[[grpc.aio.ServicerContext], Refusal]) -> grpc.RpcMethodHandler:
+def _checking(
+    handler: grpc.RpcMethodHandler, refusal: Callable[[grpc.aio.ServicerContext], Refusal]
+) -> grpc.RpcMethodHandler:
     """Return a handler of the same kind that refuses a call before its first message, or lets it through."""
-    kind = f"{'stream' if handler.request_streaming else 'unary'}_"
-    kind += "stream" if handler.response_streaming else "unary"
-    inner = getattr(handler, kind)
 
-    async def check(context: grpc.aio.ServicerContext) -> None:
+    @contextlib.asynccontextmanager
+    async def checked(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
         why = refusal(context)
         if why is not None:
             await context.abort(*why)
+        yield
 
-    async def answer(request: object, context: grpc.aio.ServicerContext) -> Any:
-        await check(context)
-        return await inner(request, context)
-
-    async def answer_stream(request: object, context: grpc.aio.ServicerContext) -> Any:
-        await check(context)
-        async for response in inner(request, context):
-            yield response
-
-    behaviour: Any = answer_stream if handler.response_streaming else answer
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+    return wrapped(handler, checked)

@@ -63,14 +63,20 @@ class ServerSecurity:
         """Whether a client has to prove who it is."""
         return self.tokens is not None or self.client_ca is not None
 
-    def server(self, options: tuple[tuple[str, int], ...] = ()) -> grpc.aio.Server:
+    def server(
+        self,
+        options: tuple[tuple[str, int], ...] = (),
+        interceptors: tuple[grpc.aio.ServerInterceptor, ...] = (),
+    ) -> grpc.aio.Server:
         """Return a server that asks for tokens if there are any, with bounds on what clients may hold.
+
+        `interceptors` see what the tokens let through.
 
         Raises:
             ValueError: the tokens cannot be used.
             OSError: the tokens cannot be read.
         """
-        interceptors = () if self.tokens is None else (Authority(TokenFile(self.tokens)),)
+        authority = () if self.tokens is None else (Authority(TokenFile(self.tokens)),)
         bounds = (
             ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients keep idle streams alive
@@ -80,8 +86,9 @@ class ServerSecurity:
             ("grpc.max_connection_idle_ms", IDLE_CONNECTION_MS),
         )
         given = {"grpc.max_receive_message_length": LARGEST_MESSAGE} | dict(bounds) | dict(options)
+        around = (*authority, *interceptors)
         return grpc.aio.server(
-            interceptors=interceptors, options=tuple(given.items()), maximum_concurrent_rpcs=CALLS
+            interceptors=around, options=tuple(given.items()), maximum_concurrent_rpcs=CALLS
         )
 
     def bind(self, server: grpc.aio.Server, host: str, port: int) -> int:

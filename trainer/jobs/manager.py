@@ -1,6 +1,7 @@
 """The jobs of the service: a queue, one worker process, and everyone who watches."""
 
 import asyncio
+import itertools
 import logging
 import multiprocessing
 import shutil
@@ -12,10 +13,13 @@ from pathlib import Path
 from protos.hds import v1
 from trainer.jobs.request import Failed, JobRequest, Progress, Published
 from trainer.jobs.worker import main as worker_main
+from trainer.store.database import StoreUnavailable
 from trainer.store.jobs import JobStore
 
 LOG = logging.getLogger("trainer.jobs")
 ENDED = (v1.JOB_STATE_SUCCEEDED, v1.JOB_STATE_FAILED, v1.JOB_STATE_CANCELLED)
+AGAIN_S = 1.0
+"""How long to wait for a database that is away."""
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -41,6 +45,7 @@ class JobManager:
         self._worker: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._load()
+        self._numbers = itertools.count(1 + max(map(int, self._jobs), default=0))
 
     def _load(self) -> None:
         for blob in self._store.all():
@@ -62,11 +67,16 @@ class JobManager:
         return self._jobs[job_id]
 
     async def start(self, job: v1.Job) -> v1.Job:
-        """Queue a job and return it with its id."""
-        job.id = f"{len(self._jobs) + 1}"
+        """Queue a job and return it with its id.
+
+        Raises:
+            StoreUnavailable: it can't be noted now, and is not queued.
+        """
+        job.id = f"{next(self._numbers)}"
         job.state, job.phase = v1.JOB_STATE_QUEUED, "waiting"
+        await asyncio.to_thread(self._store.save, job.id, job.SerializeToString())
         self._jobs[job.id] = job
-        await self._note(job)
+        await self._note(job, durable=False)
         self._queue.put_nowait(job.id)
         return job
 
@@ -115,7 +125,8 @@ class JobManager:
                 job.metrics.update(message.metrics)
                 await self._note(job, durable=False)
             if isinstance(message, Published):
-                await self._publish(job, message)
+                published = message
+                await _persistently(lambda: self._publish(job, published), job)
                 job.policy_version, job.state = message.version, v1.JOB_STATE_SUCCEEDED
                 job.phase, job.progress = "done", 1.0
             else:
@@ -126,7 +137,7 @@ class JobManager:
                 return
             self._kill_worker()
             job.state, job.error = v1.JOB_STATE_FAILED, f"the worker process died ({error or 'no message'})"
-        except (ValueError, LookupError) as error:
+        except (ValueError, LookupError, StoreUnavailable) as error:
             job.state, job.error = v1.JOB_STATE_FAILED, str(error)
         LOG.info("job %s: %s %s", job.id, v1.JobState.Name(job.state), job.error or job.policy_version[:12])
         await self._note(job)
@@ -147,10 +158,23 @@ class JobManager:
         self._worker, self._pipe = None, None
 
     async def _note(self, job: v1.Job, durable: bool = True) -> None:
+        """Tell the watchers of a change, and the database."""
         if durable:
-            await asyncio.to_thread(self._store.save, job.id, job.SerializeToString())
+            await _persistently(
+                lambda: asyncio.to_thread(self._store.save, job.id, job.SerializeToString()), job
+            )
         async with self._changed:
             self._changed.notify_all()
+
+
+async def _persistently(write: Callable[[], Awaitable[None]], job: v1.Job) -> None:
+    """Write what a job brought; while the database is away, wait for it."""
+    while True:
+        try:
+            return await write()
+        except StoreUnavailable as error:
+            LOG.warning("job %s waits: %s", job.id, error)
+            await asyncio.sleep(AGAIN_S)
 
 
 def remove_half_written(checkpoints: Path) -> None:

@@ -28,12 +28,13 @@ def _outcome(request: JobRequest, pipe: Connection) -> object:
     """Run one job; what it raises becomes a `Failed`, so that the service can tell."""
     from trainer.checkpoint.manifest import CorruptCheckpoint
     from trainer.jobs.recipe import run
+    from trainer.store.database import StoreUnavailable
 
     try:
         return run(request, pipe.send)
     except (BrokenPipeError, ConnectionResetError):
         raise
-    except (ValueError, OSError, CorruptCheckpoint) as error:
+    except (ValueError, OSError, CorruptCheckpoint, StoreUnavailable) as error:
         return Failed(str(error))
     except Exception as error:  # a fault of ours: the job fails, the worker and the service live on
         return Failed(f"{type(error).__name__}: {error}")

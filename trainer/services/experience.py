@@ -6,7 +6,6 @@ memory is bounded by the number of streams; the senders' spools hold the rest.
 
 import asyncio
 import dataclasses
-import logging
 from collections.abc import AsyncIterator
 
 import grpc
@@ -20,11 +19,8 @@ from trainer.services.experience_messages import (
     encode_summary,
 )
 from trainer.services.group_commit import GroupCommit
-from trainer.store.database import StoreUnavailable
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import Batch, Selection, SequenceGap
-
-log = logging.getLogger(__name__)
 
 CHUNK = 500
 
@@ -44,34 +40,28 @@ class ExperienceService(v1.ExperienceServiceServicer):
         A batch beyond the watermark is not stored, and asked for again from the watermark on. A store that
         takes nothing ends the call with `UNAVAILABLE`: nothing is acknowledged that is not stored.
         """
+        del context
         async for request in request_iterator:
             session = request.session.id
             try:
                 result = await self._commits.append(Batch(*decode(request)))
             except ValueError as error:
-                watermark = await self._watermark(session, context)
+                watermark = await asyncio.to_thread(self._store.watermark, session)
                 yield v1.AppendResponse(session=session, next_sequence=watermark, refusal=str(error))
                 continue
-            except StoreUnavailable as error:
-                log.warning("session %s: %s; nothing is acknowledged", session, error)
-                await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
             if isinstance(result, SequenceGap):
-                watermark = await self._watermark(session, context)
+                watermark = await asyncio.to_thread(self._store.watermark, session)
                 yield v1.AppendResponse(session=session, next_sequence=watermark, gap=str(result))
             else:
                 yield v1.AppendResponse(session=session, next_sequence=result)
-
-    async def _watermark(self, session: str, context: grpc.aio.ServicerContext) -> int:
-        try:
-            return await asyncio.to_thread(self._store.watermark, session)
-        except StoreUnavailable as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
     async def GetWatermark(
         self, request: v1.GetWatermarkRequest, context: grpc.aio.ServicerContext
     ) -> v1.GetWatermarkResponse:
         """Say how much of a session is stored."""
-        return v1.GetWatermarkResponse(next_sequence=await self._watermark(request.session, context))
+        del context
+        watermark = await asyncio.to_thread(self._store.watermark, request.session)
+        return v1.GetWatermarkResponse(next_sequence=watermark)
 
     async def ListEpisodes(
         self, request: v1.ListEpisodesRequest, context: grpc.aio.ServicerContext
