@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 import grpc
 
@@ -10,6 +11,7 @@ from controller.loader import PolicyLoader, Refused
 from controller.metrics import Metrics
 from controller.slot import PolicySlot
 from protos.hds import v1
+from protos.transport.handshake import CertificateRefused
 
 LOG = logging.getLogger("controller")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
@@ -24,9 +26,11 @@ class LabelFollower:
 
     def __init__(
         self, trainer: grpc.aio.Channel, name: str, label: str, loader: PolicyLoader, slot: PolicySlot,
-        metrics: Metrics,
+        metrics: Metrics, refused: Callable[[], bool],
     ) -> None:  # fmt: skip
+        """Follow; `refused()` says whether the trainer does not accept our certificate."""
         self._stub = v1.RegistryServiceStub(trainer)
+        self._refused = refused
         self._trainer = name
         self.label = label
         self._loader = loader
@@ -48,6 +52,8 @@ class LabelFollower:
                 message = "the stream ended"
             except grpc.aio.AioRpcError as error:
                 message = f"{error.code().name.lower()}: {error.details()}"
+                if error.code() == grpc.StatusCode.UNAVAILABLE and await asyncio.to_thread(self._refused):
+                    message = str(CertificateRefused(self._trainer))
             if message != said:
                 LOG.warning("waiting for the trainer at %s (%s)", self._trainer, message)
                 said = message

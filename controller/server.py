@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import signal
 from collections.abc import Awaitable
@@ -86,7 +87,8 @@ class Controller:
         loader = PolicyLoader(PolicyCache(settings.state_dir), self.slot)
         channel = settings.access.aio_channel(settings.trainer, TRAINER_OPTIONS)
         label, metrics = settings.label, self.metrics
-        self.follower = LabelFollower(channel, settings.trainer, label, loader, self.slot, metrics)
+        refused = functools.partial(settings.access.refused, settings.trainer)
+        self.follower = LabelFollower(channel, settings.trainer, label, loader, self.slot, metrics, refused)
         self.batcher = Batcher(settings.batch_delay, settings.max_batch, metrics)
         most = settings.max_streams
         self.service = PolicyService(self.slot, loader, self.batcher, metrics, label, most)

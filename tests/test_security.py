@@ -189,9 +189,18 @@ def test_mutual_tls_takes_only_clients_of_its_authority(programs: Programs, site
     member = Access(ca=certs / "ca.pem", certificate=certs / "client.pem", key=certs / "client.key")
     assert policies(member.channel(trainer)).policies == []
     stranger = Access(ca=certs / "ca.pem", certificate=strange / "client.pem", key=strange / "client.key")
-    for access in (stranger, Access(ca=certs / "ca.pem"), Access(), Access(ca=strange / "ca.pem")):
+    for access in (stranger, Access(ca=certs / "ca.pem")):
+        channel = access.channel(trainer)
+        for call in (policies, append, train):
+            assert code_of(lambda call=call, to=channel: call(to)) == grpc.StatusCode.UNAUTHENTICATED
+        listed = run("trainer", "policies", "--trainer", trainer, *access.arguments())
+        assert "asks for a client's certificate of an authority that it trusts" in listed.stderr
+    for access in (Access(), Access(ca=strange / "ca.pem")):
         code = code_of(lambda access=access: policies(access.channel(trainer)))
-        assert code == grpc.StatusCode.UNAVAILABLE, "the handshake fails, before any call"
+        assert code == grpc.StatusCode.UNAVAILABLE, "no TLS, or a server that the client does not trust"
+    client = member.channel(trainer)
+    assert not jobs(client).jobs, "nothing was begun"
+    assert watermark(client).next_sequence == 0, "nothing was stored"
 
 
 def test_a_certificate_opens_what_its_name_has_the_rights_for(programs: Programs, site: Site) -> None:

@@ -6,6 +6,7 @@ import grpc
 
 from protos.hds import v1
 from protos.transport.access import Access
+from protos.transport.handshake import CertificateRefused
 
 CALL_S = 10.0
 LONG_CALL_S = 300.0
@@ -21,7 +22,8 @@ class TrainerClient:
 
     def __init__(self, address: str, access: Access | None = None) -> None:
         self.address = address
-        self._channel = (access or Access()).channel(address)
+        self._access = access or Access()
+        self._channel = self._access.channel(address)
         self._wait_until_connected()
         self.experience = v1.ExperienceServiceStub(self._channel)
         self.registry = v1.RegistryServiceStub(self._channel)
@@ -33,6 +35,8 @@ class TrainerClient:
             grpc.channel_ready_future(self._channel).result(timeout=CONNECT_S)
         except grpc.FutureTimeoutError:
             self.close()
+            if self._access.refused(self.address):
+                raise CallFailed(str(CertificateRefused(self.address))) from None
             raise CallFailed(
                 f"no trainer answers at {self.address}; start one with 'hds-trainer serve'"
             ) from None

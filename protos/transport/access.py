@@ -5,6 +5,8 @@ from pathlib import Path
 
 import grpc
 
+from protos.transport.handshake import TellsRefusal, refuses_certificate
+
 Options = tuple[tuple[str, int], ...]
 
 
@@ -47,7 +49,14 @@ class Access:
         """
         self.check()
         tls = self._credentials()
-        return grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
+        if tls is None:
+            return grpc.insecure_channel(address, options)
+        channel = grpc.secure_channel(address, tls, options)
+        return grpc.intercept_channel(channel, TellsRefusal(address, lambda: self.refused(address)))
+
+    def refused(self, address: str) -> bool:
+        """Return whether the server at host:port does not accept this client's certificate, or its lack."""
+        return self.ca is not None and refuses_certificate(address, self.ca, self.certificate, self.key)
 
     def aio_channel(self, address: str, options: Options = ()) -> grpc.aio.Channel:
         """Open an asyncio channel to host:port.
