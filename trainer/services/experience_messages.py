@@ -1,5 +1,7 @@
 """Messages of the experience from records of the store, and back."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from protos.hds import v1
@@ -30,17 +32,21 @@ def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
 
 
 def _transition(row: v1.Transition, n: int, m: int) -> Transition:
-    sizes = {"x": (n,), "x_next": (n,), "u_applied": (m,), "u_requested": (0, m)}
-    arrays = {name: np.asarray(getattr(row, name), np.float32) for name in sizes}
-    for name, allowed in sizes.items():
-        if arrays[name].size not in allowed:
-            raise ValueError(
-                f"transition {row.sequence}: {name} has {arrays[name].size} numbers; allowed: {allowed}"
-            )
+    x, x_next = _floats(row, "x", row.x, (n,)), _floats(row, "x_next", row.x_next, (n,))
+    requested = _floats(row, "u_requested", row.u_requested, (0, m))
+    applied = _floats(row, "u_applied", row.u_applied, (m,))
     if row.purpose not in (v1.PURPOSE_COLLECT, v1.PURPOSE_EVALUATE):
         raise ValueError(f"transition {row.sequence}: purpose must be collect or evaluate")
-    scalars = {name: getattr(row, name) for name in Transition._fields if name not in sizes}
-    return Transition(**arrays, **scalars)
+    return Transition(
+        row.sequence, row.episode, row.purpose, x, requested, applied, x_next, row.t_ns,
+        row.terminated, row.truncated, row.policy_version, row.action_source, row.reason,
+    )  # fmt: skip
+
+
+def _floats(row: v1.Transition, name: str, values: Collection[float], allowed: tuple[int, ...]) -> np.ndarray:
+    if len(values) not in allowed:
+        raise ValueError(f"transition {row.sequence}: {name} has {len(values)} numbers; allowed: {allowed}")
+    return np.asarray(values, np.float32)
 
 
 def encode_episode(episode: RecordedEpisode) -> v1.Episode:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -85,12 +86,11 @@ def note(connection: sa.Connection, deed: str, subject: str, **detail: Any) -> N
 def _told() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.OperationalError) as error:
         if isinstance(error, IntegrityError | ProgrammingError | DataError):
             raise
-        raise StoreUnavailable(
-            f"the database is not available ({str(error.orig).splitlines()[0]})"
-        ) from error
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreUnavailable(f"the database is not available ({str(cause).splitlines()[0]})") from error
 
 
 def _migrate(engine: sa.Engine) -> None:

@@ -19,8 +19,18 @@ from trainer.store.records import (
     SessionSummary,
     Transition,
 )
-from trainer.store.rows import from_session, from_transition, to_episode, to_session, to_transition
+from trainer.store.rows import (
+    from_session,
+    from_transition,
+    insert_transitions,
+    to_episode,
+    to_session,
+    to_transition,
+)
 from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
+
+EpisodeCounts = dict[tuple[str, int], dict[str, Any]]
+"""What batches add to each episode, by session and episode."""
 
 
 class ExperienceStore:
@@ -92,12 +102,14 @@ class ExperienceStore:
             new = [from_session(info) for name, info in infos.items() if name not in before]
             if new:
                 connection.execute(_insert_missing(connection, SESSIONS), new)
-            reached, results, rows = dict.fromkeys(infos, 0) | before, [], []
+            reached, results = dict.fromkeys(infos, 0) | before, []
+            rows: list[tuple[Any, ...]] = []
+            counts: EpisodeCounts = {}
             for batch in batches:
-                results.append(_take(batch, reached, rows))
+                results.append(_take(batch, reached, rows, counts))
             if rows:
-                connection.execute(TRANSITIONS.insert(), rows)
-                _count_episodes(connection, rows)
+                insert_transitions(connection, rows)
+                _count_episodes(connection, counts)
                 ends = [
                     {"of": name, "end": end} for name, end in reached.items() if end != before.get(name, 0)
                 ]
@@ -201,33 +213,36 @@ def _insert_missing(connection: sa.Connection, table: sa.Table) -> sa.Insert:
     return dialect.insert(table).on_conflict_do_nothing()
 
 
-def _take(batch: Batch, reached: dict[str, int], rows: list[dict[str, Any]]) -> int | SequenceGap:
-    """Add the rows of `batch` that are new, unless it leaves a gap; return the watermark or the gap."""
-    name, new = batch.session.id, []
-    watermark = reached[name]
+def _take(
+    batch: Batch, reached: dict[str, int], rows: list[tuple[Any, ...]], counts: EpisodeCounts
+) -> int | SequenceGap:
+    """Add what of `batch` is new, unless it leaves a gap; return the watermark or the gap."""
+    name = batch.session.id
+    first = watermark = reached[name]
+    new = []
     for transition in batch.transitions:
         if transition.sequence > watermark:
             return SequenceGap(
                 f"sequence {transition.sequence} of session {name} leaves a gap; the next one is {watermark}"
             )
         if transition.sequence == watermark:
-            new.append(from_transition(name, transition))
+            new.append(transition)
             watermark += 1
+    for sequence, transition in enumerate(new, start=first):
+        rows.append(from_transition(name, transition))
+        counted = counts.setdefault(
+            (name, transition.episode),
+            {"session": name, "episode": transition.episode, "purpose": transition.purpose,
+             "first_sequence": sequence, "steps": 0},
+        )  # fmt: skip
+        counted["steps"] += 1
+        counted["end_sequence"] = sequence + 1
     reached[name] = watermark
-    rows += new
     return watermark
 
 
-def _count_episodes(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-    """Add new rows to the counts of their episodes."""
-    counts: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in rows:
-        key = (row["session"], row["episode"])
-        if key not in counts:
-            counts[key] = {"session": key[0], "episode": key[1], "purpose": row["purpose"]}
-            counts[key] |= {"first_sequence": row["sequence"], "steps": 0}
-        counts[key]["steps"] += 1
-        counts[key]["end_sequence"] = row["sequence"] + 1
+def _count_episodes(connection: sa.Connection, counts: EpisodeCounts) -> None:
+    """Add to the episodes what is new of them."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(EPISODES)
     more = {"steps": EPISODES.c.steps + insert.excluded.steps, "end_sequence": insert.excluded.end_sequence}
