@@ -34,8 +34,8 @@ def from_transition(session: str, transition: Transition) -> tuple[Any, ...]:
     arrays = (transition.x, transition.u_requested, transition.u_applied, transition.x_next)
     x, u_requested, u_applied, x_next = (np.asarray(values, _FLOAT).tobytes() for values in arrays)
     return (
-        session, transition.sequence, transition.episode, transition.purpose,
-        x, u_requested, u_applied, x_next, transition.t_ns, transition.terminated, transition.truncated, transition.policy_version,
+        session, transition.sequence, transition.episode, transition.purpose, x, u_requested, u_applied,
+        x_next, transition.t_ns, transition.terminated, transition.truncated, transition.policy_version,
         transition.action_source, transition.reason,
     )  # fmt: skip
 
