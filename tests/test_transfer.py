@@ -4,15 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import minari
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from gymnasium.spaces import Box
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
+from minari.data_collector import EpisodeBuffer
 
 from protos.hds import v1
 from tests.pendulum_logs import noisy, swing, write
@@ -178,6 +183,38 @@ def test_a_log_is_imported_once_and_learned_from_like_any_session(programs: Prog
     ended = run("trainer", "import", str(bad), "--task", "pendulum", "--trainer", address)
     assert "bad.csv, line 1502: 'position' is 'x', no number" in ended.stderr
     assert len(TrainerClient(address).sessions(v1.Selection())) == 1
+
+
+def test_tables_and_datasets_of_other_makers_are_logs(programs: Programs, tmp_path: Path) -> None:
+    _, address = programs.trainer()
+    rows, words = swing(0, seconds=3.0), ["--task", "pendulum", "--trainer", address]
+    table = {name: rows[:, i] for i, name in enumerate(("time", "position", "velocity", "torque"))}
+    pq.write_table(pa.table(table), tmp_path / "rig.parquet")
+    csv = command("import", str(write(tmp_path / "rig.csv", rows)), *words)
+    assert "59 of 59 transitions stored" in csv
+    same = command("import", str(tmp_path / "rig.parquet"), *words)
+    name = csv.split("session ")[1].split(":")[0]
+    assert f"session {name}: 0 of 59" in same, "the same log in another file is the same session"
+    x, u = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32), np.zeros((4, 1), np.float32)
+    episode: Any = EpisodeBuffer(
+        id=0,
+        observations=list(x),
+        actions=list(u),
+        rewards=[0.0] * 4,
+        terminations=[False] * 4,
+        truncations=[False] * 4,
+    )
+    spaces: Any = {"observation_space": Box(-9, 9, (2,)), "action_space": Box(-1, 1, (1,))}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "theirs"))
+        warnings.simplefilter("ignore")
+        minari.create_dataset_from_buffers("theirs/swing-v0", [episode], **spaces)
+    theirs = str(tmp_path / "theirs")
+    assert "4 of 4 transitions stored" in command("import", theirs, *words)
+    wrong = run("trainer", "import", theirs, "--task", "cartpole_swingup", "--trainer", address)
+    assert "have the shapes (2,) and (1,); task cartpole_swingup has 4 states, cart [m]" in wrong.stderr
+    unknown = run("trainer", "import", theirs, "--trainer", address)
+    assert "was not exported by HDS (its metadata lack 'hds'); give --task" in unknown.stderr
 
 
 def test_an_export_that_is_killed_leaves_no_file_of_that_name(filled: str, tmp_path: Path) -> None:

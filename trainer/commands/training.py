@@ -91,6 +91,8 @@ def _follow(client: TrainerClient, job: v1.Job) -> None:
     except KeyboardInterrupt:
         print(f"job {job.id} goes on; 'hds-trainer cancel {job.id}' ends it", file=sys.stderr)
         raise
-    print(f"policy {job.policy_version} has label {job.options.label!r}")
+    seconds = job.metrics.get("real_seconds")
+    learned = "" if seconds is None else f", learned from {seconds:.2f} s of real data"
+    print(f"policy {job.policy_version} has label {job.options.label!r}{learned}")
     for name in sorted(job.metrics):
         print(f"  {name}: {job.metrics[name]:.4g}")

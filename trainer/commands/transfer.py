@@ -36,7 +36,7 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Import:
-    """Store a log of a real rig (CSV), or what 'export' wrote (Parquet, MCAP, Minari).
+    """Store a log of a real rig (CSV, Parquet, Minari: with --task), or what 'export' wrote.
 
     A file is read whole before anything is stored, and stored once however often it is imported.
     Example: hds-trainer import rig.csv --task pendulum --format rig.toml --tag first-rig
@@ -45,11 +45,11 @@ class Import:
     file: Annotated[Path, tyro.conf.Positional]
     """The file, or a Minari dataset's directory."""
     task: str = ""
-    """CSV: the task whose states and actions the columns are."""
+    """A log: the task whose states and actions its columns are."""
     format: Path | None = None
-    """CSV: a TOML file that says which column is what, in which unit and from which zero it counts."""
+    """A log: a TOML file that says which column is what, in which unit and from which zero it counts."""
     purpose: Literal["collect", "evaluate"] = "collect"
-    """CSV: whether it may be learned from, or only judges."""
+    """A log: whether it may be learned from, or only judges."""
     kind: Kind = "auto"
     """What the file is; auto goes by its name."""
     tag: str = ""
@@ -74,26 +74,34 @@ class Import:
 
     def _read(self) -> tuple[list[Recording], list[str]]:
         kind = kind_of(self.file) if self.kind == "auto" else self.kind
-        if kind != "csv" and (self.task or self.format or self.purpose != "collect"):
-            raise ValueError(f"{self.file}: --task, --format and --purpose are for CSV; this is {kind}")
         if not self.file.exists():
             raise FileNotFoundError(f"there is no file {self.file}")
+        if self.task:
+            return self._read_log(kind)
         if kind == "csv":
-            recording, notes = self._read_csv()
-            return [recording], notes
+            raise ValueError("a CSV file needs --task, whose states and actions its columns are")
+        if self.format or self.purpose != "collect":
+            raise ValueError("--format and --purpose are for logs of other makers, which need --task")
         return _module(kind).read(self.file), []
 
-    def _read_csv(self) -> tuple[Recording, list[str]]:
-        if not self.task:
-            raise ValueError("a CSV file needs --task, whose states and actions its columns are")
+    def _read_log(self, kind: str) -> tuple[list[Recording], list[str]]:
         from trainer.logs.log_format import default_format, read_format
         from trainer.tasks import load_task
-        from trainer.transfer.from_log import from_csv
+        from trainer.transfer.from_log import from_csv, from_minari, from_parquet, recorded
 
         task = load_task(self.task)
         layout = read_format(self.format, task) if self.format else default_format(task)
+        if kind == "minari":
+            motions, notes = from_minari(self.file, task)
+        elif kind == "mcap":
+            raise ValueError("MCAP files of other makers are not read; write the columns to CSV or Parquet")
+        else:
+            read = from_csv if kind == "csv" else from_parquet
+            motions, notes = read(self.file, task, layout)
         purpose = v1.PURPOSE_COLLECT if self.purpose == "collect" else v1.PURPOSE_EVALUATE
-        return from_csv(self.file, task, layout, purpose)
+        steps = sum(len(motion.u) for motion in motions)
+        notes.append(f"{len(motions)} stretches, {steps} control steps, {steps * task.control_dt:.2f} s")
+        return [recorded(self.file, task, motions, purpose)], notes
 
 
 @dataclass(frozen=True)

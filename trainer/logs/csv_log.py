@@ -5,6 +5,7 @@ Rows with a number that is not finite are left out, and told.
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,30 +42,46 @@ def read_csv(path: Path, layout: LogFormat) -> Log:
     if first is None:
         raise ValueError(f"{path} is empty; expected a line with the columns' names, then numbers")
     delimiter = max(DELIMITERS, key=lambda mark: (lines[first].count(mark), -DELIMITERS.index(mark)))
-    notes = list(layout.notes) + ([] if delimiter == "," else [f"columns are separated by {delimiter!r}"])
+    notes = [] if delimiter == "," else [f"columns are separated by {delimiter!r}"]
     header = [name.strip() for name in next(csv.reader([lines[first]], delimiter=delimiter))]
-    places = _places(path, first + 1, header, layout)
+    places = find_columns(f"{path}, line {first + 1}", header, layout)
     table, numbers = _table(path, lines[first + 1 :], first + 2, delimiter, places, header)
-    table, numbers = _usable(path, table, numbers, notes)
+    return as_log(path, table, numbers, layout, notes)
+
+
+def as_log(
+    path: Path, table: np.ndarray, numbers: np.ndarray, layout: LogFormat, notes: Sequence[str] = ()
+) -> Log:
+    """Return the columns of `layout`, `table[N, k]`, as a log; `numbers[N]` are the rows' lines.
+
+    Raises:
+        ValueError: with the line, if time does not advance, or there are fewer than two usable rows.
+    """
+    told = [*layout.notes, *notes]
+    table, numbers = _usable(path, table, numbers, told)
     scaled = table * [c.factor for c in layout.columns] + [c.offset for c in layout.columns]
-    _check_time(path, scaled[:, 0], numbers, notes)
+    _check_time(path, scaled[:, 0], numbers, told)
     for place, column in enumerate(layout.columns):
         if column.angle:
-            scaled[:, place] = _unwrapped(scaled[:, place], column.name, notes)
+            scaled[:, place] = _unwrapped(scaled[:, place], column.name, told)
     n = len(layout.states)
-    return Log(path, scaled[:, 0], scaled[:, 1 : 1 + n], scaled[:, 1 + n :], tuple(notes), layout.held)
+    return Log(path, scaled[:, 0], scaled[:, 1 : 1 + n], scaled[:, 1 + n :], tuple(told), layout.held)
 
 
-def _places(path: Path, line: int, header: list[str], layout: LogFormat) -> list[int]:
-    """Return where the wanted columns are."""
+def find_columns(where: str, header: Sequence[str], layout: LogFormat) -> list[int]:
+    """Return where the columns of `layout` are in a header.
+
+    Raises:
+        ValueError: saying `where`, if one is not there, or more than once.
+    """
     for column in layout.columns:
-        if header.count(column.name) != 1:
+        if list(header).count(column.name) != 1:
             what = "no column" if column.name not in header else "more than one column"
             raise ValueError(
-                f"{path}, line {line}: there is {what} {column.name!r}; there are: {', '.join(header)}. "
+                f"{where}: there is {what} {column.name!r}; there are: {', '.join(header)}. "
                 "A --format file says which column is what"
             )
-    return [header.index(column.name) for column in layout.columns]
+    return [list(header).index(column.name) for column in layout.columns]
 
 
 def _usable(

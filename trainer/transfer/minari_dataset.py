@@ -67,21 +67,30 @@ def read(directory: Path) -> list[Recording]:
     Raises:
         NotARecording: there is none, or more than one, or something else.
     """
-    found = sorted(directory.rglob("data/metadata.json"))
-    if directory.name == "data":
-        found = [directory / "metadata.json"]
-    if len(found) != 1:
-        raise NotARecording(f"{directory} holds {len(found)} Minari datasets; name the directory of one")
-    dataset = minari.MinariDataset(found[0].parent)
+    dataset = dataset_below(directory)
     known = json.loads(str(dataset.storage.metadata.get(KEY, "null")))
     if known is None:
-        raise NotARecording(f"{found[0].parent} was not exported by HDS: its metadata lack 'hds'")
+        raise NotARecording(f"{directory} was not exported by HDS (its metadata lack 'hds'); give --task")
     transitions = (
         (place["session"], transition)
         for place, episode in zip(known["episodes"], dataset.iterate_episodes(), strict=True)
         for transition in _transitions(episode, place["episode"], known["words"])
     )
     return by_session(map(from_json, known["sessions"]), transitions, str(directory))
+
+
+def dataset_below(directory: Path) -> minari.MinariDataset:
+    """Open the one dataset at or below `directory`.
+
+    Raises:
+        NotARecording: there is none, or more than one.
+    """
+    found = sorted(directory.rglob("data/metadata.json"))
+    if directory.name == "data":
+        found = [directory / "metadata.json"]
+    if len(found) != 1:
+        raise NotARecording(f"{directory} holds {len(found)} Minari datasets; name the directory of one")
+    return minari.MinariDataset(found[0].parent)
 
 
 def _episodes(transitions: list[v1.Transition]) -> list[list[v1.Transition]]:

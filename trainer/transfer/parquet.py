@@ -62,7 +62,7 @@ def read(path: Path) -> list[Recording]:
         missing = set(SCHEMA.names) - set(file.schema_arrow.names)
         if known is None or missing:
             lacks = f"the columns {', '.join(sorted(missing))}" if missing else "the key 'hds.sessions'"
-            raise NotARecording(f"{path} was not exported by HDS: it lacks {lacks}")
+            raise NotARecording(f"{path} was not exported by HDS (it lacks {lacks}); a log needs --task")
         rows = file.read(columns=SCHEMA.names).to_pylist()
     found = ((row.pop("session"), v1.Transition(**row)) for row in rows)
     return by_session(map(from_json, json.loads(known)), found, str(path))
