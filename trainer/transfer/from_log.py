@@ -57,9 +57,10 @@ def from_minari(directory: Path, task: Task) -> tuple[list[Motion], list[str]]:
     for episode in dataset_below(directory).iterate_episodes():
         x, u = np.asarray(episode.observations), np.asarray(episode.actions)
         if x.ndim != 2 or u.ndim != 2 or (x.shape[1], u.shape[1]) != wanted:
+            states = f"{wanted[0]} states, {', '.join(task.state_names)}, and {wanted[1]} actions"
             raise ValueError(
                 f"{directory}: observations and actions have the shapes {x.shape[1:]} and {u.shape[1:]}; "
-                f"task {task.name} has {wanted[0]} states, {', '.join(task.state_names)}, and {wanted[1]} actions"
+                f"task {task.name} has {states}"
             )
         motions.append(Motion(x.astype(np.float32), u.astype(np.float32)))
     return motions, [f"observations are taken as states, one each {task.control_dt:g} s"]
