@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from trainer.learning.compilation import compiled_algorithm
 from trainer.learning.direction import gauss_newton, gradient
 from trainer.learning.evaluation import evaluate
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
@@ -164,3 +165,17 @@ def test_a_network_carries_on_when_its_states_gain_the_last_action() -> None:
     np.testing.assert_array_equal(old.carry_over(carried, new), kernel)
     with pytest.raises(ValueError, match="see the same states differently"):
         new.carry_over(kernel, FeatureSpec(3, (), (1.0, 1.0, 2.0)))
+
+
+def test_an_epoch_compiled_in_halves_is_the_plain_one_to_rounding() -> None:
+    pods = PODS(
+        TASK, push, SPEC, VALUE, STARTS, gauss_newton(0.1), line_search((1.0, 0.3)), along_trajectory, CONFIG
+    )
+    theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
+    state, key = pods.init(jax.random.key(3)), jax.random.key(4)
+    plain, told = pods.step(state, theta, schedule(HDSConfig(), 0), key)
+    halves, told_of_halves = compiled_algorithm(pods).step(state, theta, schedule(HDSConfig(), 0), key)
+    np.testing.assert_allclose(halves.x, plain.x, atol=1e-5)
+    np.testing.assert_allclose(told_of_halves.policy_loss, told.policy_loss, rtol=1e-3)
+    for one, other in zip(jax.tree.leaves(halves.policy), jax.tree.leaves(plain.policy), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)

@@ -21,7 +21,8 @@ from tests.benchmarks.brax_dynamics import brax_dynamics
 from trainer.dynamics.ladder import rung
 from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
-from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule
+from trainer.learning.compilation import compiled_algorithm
+from trainer.learning.hds import HDSConfig, mixture, schedule
 from trainer.learning.pods import PODSConfig
 from trainer.learning.search import line_search
 from trainer.learning.trajectory import Model
@@ -113,7 +114,7 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     if variant == "pods":
         pods = dataclasses.replace(pods, search=line_search(STEP_SIZES))
         config = dataclasses.replace(config, noise=0.0, temperature=0.0)
-    algorithm, nothing = Algorithm(jax.jit(pods.init), jax.jit(pods.step)), rung("").nothing(TASK)
+    algorithm, nothing = compiled_algorithm(pods), rung("").nothing(TASK)
     theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods_config.batch, EPISODES))
     n, m = len(TASK.state_names), 1
     rolled = pods_config.batch * pods_config.horizon
@@ -128,7 +129,7 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
             evaluate = functools.partial(parts.evaluate, state.average, judged, jax.random.key(7))
             found = teller.watch.evaluating(lambda evaluate=evaluate: jax.block_until_ready(evaluate()))
             done = (epoch + 1) * rolled
-            success, cost = float(np.mean(found.success)), float(np.mean(found.cost))
+            success, cost = float(np.mean(np.asarray(found.success))), float(np.mean(np.asarray(found.cost)))
             if teller.told(done, done + (epoch + 1) * searched, success, cost):
                 return
 
@@ -147,7 +148,12 @@ def short_horizon_actor_critic(teller: Teller, seed: int, model: Model) -> None:
             evaluate = functools.partial(parts.evaluate, state.policy, judged, jax.random.key(7))
             found = teller.watch.evaluating(lambda evaluate=evaluate: jax.block_until_ready(evaluate()))
             steps = epoch * BATCH * HORIZON
-            if teller.told(steps, steps, float(np.mean(found.success)), float(np.mean(found.cost))):
+            if teller.told(
+                steps,
+                steps,
+                float(np.mean(np.asarray(found.success))),
+                float(np.mean(np.asarray(found.cost))),
+            ):
                 return
 
 

@@ -4,8 +4,10 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from trainer.dynamics.rung import Rung
+from trainer.learning.compilation import SOONER, compiled, compiled_algorithm
 from trainer.learning.direction import gauss_newton
 from trainer.learning.evaluation import Evaluate, evaluate
 from trainer.learning.hds import Algorithm
@@ -42,7 +44,8 @@ class Learner(NamedTuple):
 @functools.lru_cache(maxsize=4)
 def learner(task: Task, chosen: Rung) -> Learner:
     """Build PODS and the evaluation in the rung's family, which has the simulator in it."""
-    model, seen = chosen.model(task), with_memory(task, chosen.memory)
+    model = jax.jit(chosen.model(task))  # so that it is traced once, however often the algorithm calls it
+    seen = with_memory(task, chosen.memory)
     policy = PolicySpec(seen.features, HIDDEN, len(seen.action_names))
     pods = PODS(
         task=seen,
@@ -55,10 +58,10 @@ def learner(task: Task, chosen: Rung) -> Learner:
         teach=along_trajectory,
         config=PODSConfig(),
     )
-    algorithm = Algorithm(jax.jit(pods.init), jax.jit(pods.step))
-    return Learner(task, chosen, policy, pods, algorithm, jax.jit(evaluate(seen, model, policy)))
+    judge = compiled(evaluate(seen, model, policy), SOONER)
+    return Learner(task, chosen, policy, pods, compiled_algorithm(pods), judge)
 
 
 def stacked(theta: Any) -> Any:
     """Return an ensemble of one."""
-    return jax.tree.map(lambda leaf: leaf[None], theta)
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[None]), theta)

@@ -3,22 +3,25 @@
 With the states a function x(u) of all actions of a trajectory, its cost is C(u) = ½‖ρ(u)‖², ρ all residuals
 √w r and √w φ in a row, and J = dρ/du follows the chain of the steps' Jacobians (Mora et al., ICML 2021):
 
-    first order     du = −Jᵀρ = −∂C/∂u,      by   lam_t = R'r + A' lam,   ∂C/∂u_t = S'r + B' lam
+    first order     du = −Jᵀρ = −∂C/∂u,      by   (lam_t, ∂C/∂u_t) = G'r + F' lam
     second order    du = −(JᵀJ + mu 1)⁻¹ Jᵀρ
 
 JᵀJ is positive semi-definite by construction, which the curvature of a general reward is not; hence
 tasks give residuals. Eliminating that system block by block, from the last step to the first, is the
 backward pass of iLQR (Li & Todorov, 2004), with V the curvature of the cost to go:
 
-    Q_xx = R'R + A'VA,   Q_uu = S'S + B'VB + mu 1,   Q_ux = S'R + B'VA
-    k = −Q_uu⁻¹ (S'r + B' lam),   K = −Q_uu⁻¹ Q_ux
+    q = G'r + F' lam,   Q = G'G + F'VF
+    k = −(Q_uu + mu 1)⁻¹ q_u,   K = −(Q_uu + mu 1)⁻¹ Q_ux
+    lam_t = T' (q + Q_zu k),   V_t = T' Q T   with   T' = (1 K')
 
 Both need only Jacobians of one step, taken in forward mode and batched over time; no gradient flows
 backwards through the simulator, so a model may contain `while_loop`s and compiles quickly.
 
 Notation (with that of `trajectory`)
-    A, B     ∂x'/∂x, ∂x'/∂u of one step                 [H, n, n], [H, n, m]
-    R, S     ∂r/∂x, ∂r/∂u                               [H, k, n], [H, k, m]
+    z        state and action (x, u) of one step        [n + m]
+    F        ∂x'/∂z                                     [H, n, n + m]
+    G        ∂r/∂z                                      [H, k, n + m]
+    q, Q     gradient and curvature of a step's cost to go in z   [n + m], [n + m, n + m]
     P        ∂φ/∂x at the last state                    [l, n]
     k, K     open-loop step and feedback gain           [H, m], [H, m, n]
     lam, V   gradient and curvature of the cost to go   [n], [n, n]
@@ -48,11 +51,9 @@ FindDirection = Callable[[Objective, Model, Theta, Trajectory], Direction]
 class Expansion(NamedTuple):
     """Everything the directions need of a trajectory, weighted by √w."""
 
-    A: jax.Array
-    B: jax.Array
+    F: jax.Array
     r: jax.Array
-    R: jax.Array
-    S: jax.Array
+    G: jax.Array
     lam: jax.Array
     V: jax.Array
 
@@ -60,28 +61,31 @@ class Expansion(NamedTuple):
 def expand(objective: Objective, model: Model, theta: Theta, trajectory: Trajectory) -> Expansion:
     """Linearise the dynamics and the residuals along `trajectory`."""
     x, u = trajectory.x[:-1], trajectory.u
-    A, B = jax.vmap(jax.jacfwd(lambda x, u: model(theta, x, u), (0, 1)))(x, u)
-    R, S = jax.vmap(jax.jacfwd(objective.running, (0, 1)))(x, u)
-    r = jax.vmap(objective.running)(x, u)
+
+    def step(z: jax.Array) -> tuple:
+        x, u = jnp.split(z, [trajectory.x.shape[-1]])
+        r = objective.running(x, u)
+        return (model(theta, x, u), r), r
+
+    (F, G), r = jax.vmap(jax.jacfwd(step, has_aux=True))(jnp.concatenate([x, u], axis=-1))
     scale = jnp.sqrt(weights(objective, trajectory.x))
     phi = scale[-1] * objective.terminal(trajectory.x[-1])
     P = scale[-1] * jax.jacfwd(objective.terminal)(trajectory.x[-1])
     step_scale = scale[:-1, None]
-    return Expansion(
-        A, B, step_scale * r, step_scale[..., None] * R, step_scale[..., None] * S, P.T @ phi, P.T @ P
-    )
+    return Expansion(F, step_scale * r, step_scale[..., None] * G, P.T @ phi, P.T @ P)
 
 
 def gradient(objective: Objective, model: Model, theta: Theta, trajectory: Trajectory) -> Direction:
     """Return `k = −∂C/∂u` by the adjoint recursion, and no feedback (PODS, first order)."""
-    e = expand(objective, model, theta, trajectory)
+    e, n = expand(objective, model, theta, trajectory), trajectory.x.shape[-1]
 
     def back(lam: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        A, B, r, R, S = step
-        return R.T @ r + A.T @ lam, S.T @ r + B.T @ lam
+        F, r, G = step
+        q = G.T @ r + F.T @ lam
+        return q[:n], q[n:]
 
-    _, slope = jax.lax.scan(back, e.lam, (e.A, e.B, e.r, e.R, e.S), reverse=True)
-    return Direction(-slope, jnp.zeros((*slope.shape, e.A.shape[-1])), slope)
+    _, slope = jax.lax.scan(back, e.lam, (e.F, e.r, e.G), reverse=True)
+    return Direction(-slope, jnp.zeros((*slope.shape, n)), slope)
 
 
 def gauss_newton(damping: float) -> FindDirection:
@@ -94,24 +98,24 @@ def gauss_newton(damping: float) -> FindDirection:
     """
 
     def find(objective: Objective, model: Model, theta: Theta, trajectory: Trajectory) -> Direction:
-        e = expand(objective, model, theta, trajectory)
+        e, n = expand(objective, model, theta, trajectory), trajectory.x.shape[-1]
 
         def back(carry: tuple[jax.Array, ...], step: tuple[jax.Array, ...]) -> tuple:
             lam, V, adjoint = carry
-            A, B, r, R, S, u = step
-            q_x, q_u = R.T @ r + A.T @ lam, S.T @ r + B.T @ lam
-            q_xx, q_uu, q_ux = R.T @ R + A.T @ V @ A, S.T @ S + B.T @ V @ B, S.T @ R + B.T @ V @ A
+            F, r, G, u = step
+            q, Q = G.T @ r + F.T @ lam, G.T @ G + F.T @ V @ F
+            q_u, Q_uu, Q_ux = q[n:], Q[n:, n:], Q[n:, :n]
             free = ~((u >= 1.0) & (q_u < 0.0) | (u <= -1.0) & (q_u > 0.0))
             mask = jnp.outer(free, free)
-            damped = jnp.where(mask, q_uu, 0.0) + jnp.diag(jnp.where(free, damping, 1.0))
-            solution = jnp.linalg.solve(damped, jnp.column_stack([q_u, q_ux]) * free[:, None])
+            damped = jnp.where(mask, Q_uu, 0.0) + jnp.diag(jnp.where(free, damping, 1.0))
+            solution = jnp.linalg.solve(damped, jnp.column_stack([q_u, Q_ux]) * free[:, None])
             k, K = -solution[:, 0], -solution[:, 1:]
-            lam = q_x + K.T @ q_uu @ k + K.T @ q_u + q_ux.T @ k
-            V = q_xx + K.T @ q_uu @ K + K.T @ q_ux + q_ux.T @ K
-            slope, adjoint = S.T @ r + B.T @ adjoint, R.T @ r + A.T @ adjoint
+            T = jnp.concatenate([jnp.eye(n), K])
+            lam, V = T.T @ (q + Q[:, n:] @ k), T.T @ Q @ T
+            adjoint, slope = jnp.split(G.T @ r + F.T @ adjoint, [n])
             return (lam, 0.5 * (V + V.T), adjoint), (k, K, slope)
 
-        steps = (e.A, e.B, e.r, e.R, e.S, trajectory.u)
+        steps = (e.F, e.r, e.G, trajectory.u)
         _, (k, K, slope) = jax.lax.scan(back, (e.lam, e.V, e.lam), steps, reverse=True)
         return Direction(k, K, slope)
 

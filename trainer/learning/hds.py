@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trainer.learning.evaluation import Evaluate
 from trainer.learning.pods import PODSInfo, PODSState, Schedule
@@ -94,9 +95,9 @@ def mixture(simulator: Theta, learned: Theta, learned_fraction: float, batch: in
     count = round(learned_fraction * batch)
 
     def stack(one: jax.Array, members: jax.Array) -> jax.Array:
-        chosen = members[jnp.arange(count) % members.shape[0]]
-        rest = jnp.broadcast_to(one, (batch - count, *jnp.shape(one)))
-        return jnp.concatenate([chosen, rest])
+        chosen = np.asarray(members)[np.arange(count) % members.shape[0]]
+        rest = np.broadcast_to(one, (batch - count, *np.shape(one)))
+        return jax.device_put(np.concatenate([chosen, rest]))
 
     return jax.tree.map(stack, simulator, learned)
 

@@ -54,7 +54,8 @@ def push(ring: Labels, epoch: jax.Array, x: jax.Array, y: jax.Array, alive: jax.
     x, y = (jnp.nan_to_num(leaf, posinf=0.0, neginf=0.0) for leaf in (x, y))
     newest = Labels(x, y, (finite & alive).astype(x.dtype))
     slot = epoch % ring.x.shape[0]
-    return jax.tree.map(lambda kept, new: kept.at[slot].set(new), ring, newest)
+    put = lambda kept, new: jax.lax.dynamic_update_index_in_dim(kept, new, slot, 0)  # noqa: E731
+    return jax.tree.map(put, ring, newest)
 
 
 def along_trajectory(trajectory: Trajectory, K: jax.Array, key: jax.Array) -> Lesson:

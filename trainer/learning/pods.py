@@ -8,6 +8,7 @@ Notation (with that of `trajectory`)
     N   trajectories per epoch              D   batches of labels kept
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,25 +95,35 @@ class Schedule(NamedTuple):
     average_rate: jax.Array
 
 
+class Improvement(NamedTuple):
+    """The story of an epoch's improvement, and a part of `PODSInfo`."""
+
+    cost: jax.Array
+    improved_cost: jax.Array
+    gradient_median: jax.Array
+    gradient_p99: jax.Array
+    fault: Fault
+
+
 class PODSInfo(NamedTuple):
     """The story of one epoch; every field but `fault` is a scalar.
 
     Attributes:
         cost: mean cost of a control step of the policy's own trajectories.
         improved_cost: the same after the improvement.
-        policy_loss: mean squared distance from the improved actions.
-        value_loss: mean squared TD error, relative to the value's scale.
         gradient_median, gradient_p99: over the batch, of the norm of ∂C/∂u of a policy's trajectory.
         fault: the first number that was not finite.
+        policy_loss: mean squared distance from the improved actions.
+        value_loss: mean squared TD error, relative to the value's scale.
     """
 
     cost: jax.Array
     improved_cost: jax.Array
-    policy_loss: jax.Array
-    value_loss: jax.Array
     gradient_median: jax.Array
     gradient_p99: jax.Array
     fault: Fault
+    policy_loss: jax.Array
+    value_loss: jax.Array
 
 
 class _Improved(NamedTuple):
@@ -121,6 +132,24 @@ class _Improved(NamedTuple):
     before: Trajectory
     after: Trajectory
     direction: Direction
+
+
+Improve = Callable[[PODSState, Theta, Schedule, jax.Array], tuple[PODSState, Improvement]]
+Regress = Callable[[PODSState, Schedule, jax.Array], tuple[PODSState, Losses]]
+
+
+def epoch(improve: Improve, regress: Regress) -> Callable[..., tuple[PODSState, PODSInfo]]:
+    """Return `step(state, theta, schedule, key)` of the halves of an epoch."""
+
+    def step(
+        state: PODSState, theta: Theta, schedule: Schedule, key: jax.Array
+    ) -> tuple[PODSState, PODSInfo]:
+        key_improve, key_regress = jax.random.split(key)
+        state, told = improve(state, theta, schedule, key_improve)
+        state, losses = regress(state, schedule, key_regress)
+        return state, PODSInfo(*told, losses.policy, losses.value)
+
+    return step
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +183,7 @@ class PODS:
         batch, kept = self.config.batch, self.config.kept_batches
         x, steps = self.starts(batch, key_start)
         networks = Networks(self.policy.init(key_policy), self.value.init(key_value, self._typical_cost(x)))
-        left = jax.random.randint(key_left, (batch,), 1, steps + 1)
+        left = 1 + (jax.random.uniform(key_left, (batch,)) * steps).astype(jnp.int32)
         n, m = x.shape[1], self.policy.action_size
         return PODSState(
             policy=networks.policy,
@@ -173,21 +202,36 @@ class PODS:
         self, state: PODSState, theta: Theta, schedule: Schedule, key: jax.Array
     ) -> tuple[PODSState, PODSInfo]:
         """Run one epoch with the model parameters `theta` (leading axis N)."""
-        key_improve, key_teach, key_regress, key_reset = jax.random.split(key, 4)
-        keys = jax.random.split(key_improve, self.config.batch)
-        improved = jax.vmap(self._improve, (None, 0, 0, None, 0))(state, theta, state.x, schedule, keys)
+        return epoch(self.improve, self.regress)(state, theta, schedule, key)
+
+    def improve(
+        self, state: PODSState, theta: Theta, schedule: Schedule, key: jax.Array
+    ) -> tuple[PODSState, Improvement]:
+        """Run the first half of an epoch: put the improved trajectories' labels into `state`, and go on."""
+        batch, horizon, passes = self.config.batch, self.config.horizon, self.config.passes
+        keys = jax.random.split(key, 3 + batch * passes)
+        key_noise, key_teach, key_reset = keys[:3]
+        noise = schedule.noise * jax.random.normal(key_noise, (batch, horizon, self.policy.action_size))
+        improve = jax.vmap(self._improve, (None, 0, 0, 0, None, 0))
+        improved = improve(
+            state, theta, state.x, noise, schedule.temperature, keys[3:].reshape(batch, passes)
+        )
         actions, costs, fault = self._keep(state, improved, key_teach)
+        x, left = self._go_on(state, improved.before, key_reset)
+        return state._replace(actions=actions, costs=costs, x=x, left=left), self._tell(improved, fault)
+
+    def regress(self, state: PODSState, schedule: Schedule, key: jax.Array) -> tuple[PODSState, Losses]:
+        """Run the second half of an epoch: regress the networks on the labels in `state`."""
         networks, optimiser_state, losses = self._regression.descend(
             Networks(state.policy, state.value),
             state.optimiser,
             schedule.learning_rate,
-            actions,
-            costs,
+            state.actions,
+            state.costs,
             jnp.minimum(state.epoch + 1, self.config.kept_batches),
-            key_regress,
+            key,
         )
-        x, left = self._go_on(state, improved.before, key_reset)
-        after = PODSState(
+        after = state._replace(
             policy=networks.policy,
             average=optax.incremental_update(networks.policy, state.average, schedule.average_rate),
             value=networks.value,
@@ -195,13 +239,9 @@ class PODS:
                 networks.value, state.target_value, self.config.target_rate
             ),
             optimiser=optimiser_state,
-            actions=actions,
-            costs=costs,
-            x=x,
-            left=left,
             epoch=state.epoch + 1,
         )
-        return after, self._tell(improved, losses, fault)
+        return after, losses
 
     def _typical_cost(self, x: jax.Array) -> jax.Array:
         """Return the value's scale: some steps at the start states `x[N, n]`, or a fraction of a failure."""
@@ -225,23 +265,25 @@ class PODS:
         return Objective(task.residual, terminal, task.terminated, self.config.discount, task.failure)
 
     def _improve(
-        self, state: PODSState, theta: Theta, x: jax.Array, schedule: Schedule, key: jax.Array
+        self,
+        state: PODSState,
+        theta: Theta,
+        x: jax.Array,
+        noise: jax.Array,
+        temperature: jax.Array,
+        keys: jax.Array,
     ) -> _Improved:
-        """Roll one sample out from x[n], and improve its actions."""
-        key_noise, key_search = jax.random.split(key)
-        shape = (self.config.horizon, self.policy.action_size)
-        noise = schedule.noise * jax.random.normal(key_noise, shape)
+        """Roll one sample out from x[n] with noise[H, m] on its actions; improve these once for each key."""
         law = lambda t, x: self.policy.apply(state.policy, x) + noise[t]  # noqa: E731
         before = rollout(self.model, theta, law, x, self.config.horizon)
         objective = self._objective(state.target_value)
 
         def again(trajectory: Trajectory, key: jax.Array) -> tuple[Trajectory, Direction]:
             direction = self.find_direction(objective, self.model, theta, trajectory)
-            temperature = schedule.temperature
             after = self.search(objective, self.model, theta, trajectory, direction, key, temperature)
             return after, direction
 
-        after, directions = jax.lax.scan(again, before, jax.random.split(key_search, self.config.passes))
+        after, directions = jax.lax.scan(again, before, keys)
         return _Improved(before, after, jax.tree.map(lambda leaf: leaf[-1], directions))
 
     def _keep(self, state: PODSState, improved: _Improved, key: jax.Array) -> tuple[Labels, Labels, Fault]:
@@ -259,7 +301,7 @@ class PODS:
         moves = jnp.concatenate([direction.k, gains], axis=-1)
         return actions, kept, find_fault(before.x[:, 1:], before.u, moves, after.x[:, 1:], costs)
 
-    def _tell(self, improved: _Improved, losses: Losses, fault: Fault) -> PODSInfo:
+    def _tell(self, improved: _Improved, fault: Fault) -> Improvement:
         costs = jax.vmap(
             lambda trajectory: (
                 0.5 * jnp.sum(jax.vmap(self.task.residual)(trajectory.x[:-1], trajectory.u) ** 2, -1)
@@ -268,7 +310,7 @@ class PODS:
         norms = jnp.sqrt(jnp.sum(improved.direction.slope**2, axis=(1, 2)))
         median, most = jnp.nanpercentile(norms, jnp.array([50.0, 99.0]))
         before, after = (jnp.nanmean(costs(part)) for part in (improved.before, improved.after))
-        return PODSInfo(before, after, losses.policy, losses.value, median, most, fault)
+        return Improvement(before, after, median, most, fault)
 
     def _go_on(self, state: PODSState, before: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return where the next trajectories start: where these ended, or anew where the episode is over."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from trainer.learning.labels import Labels
 from trainer.learning.value import ValueParameters, ValueSpec
@@ -45,7 +46,7 @@ class Regression:
 
     def init(self, networks: Networks) -> Any:
         """Return the optimiser's state."""
-        return self._optimiser.init(networks)
+        return self._optimiser.init(ravel_pytree(networks)[0])
 
     def descend(
         self,
@@ -61,27 +62,31 @@ class Regression:
         optimiser_state.hyperparams["learning_rate"] = learning_rate
         rings = [Labels(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in ring)) for ring in (actions, costs)]
 
-        def step(carry: tuple, key: jax.Array) -> tuple[tuple, Losses]:
-            networks, optimiser_state = carry
+        flat, unravel = ravel_pytree(networks)  # one vector compiles sooner than many leaves
+
+        def step(carry: tuple, shares: jax.Array) -> tuple[tuple, Losses]:
+            flat, optimiser_state = carry
             drawn = []
-            for ring, key_ring in zip(rings, jax.random.split(key), strict=True):
+            for ring, share in zip(rings, shares, strict=True):
                 filled = batches * (ring.x.shape[0] // actions.x.shape[0])
-                rows = jax.random.randint(key_ring, (self.minibatch,), 0, filled)
+                rows = (share * filled).astype(jnp.int32)
                 drawn.append(Labels(*(leaf[rows] for leaf in ring)))
-            gradients, losses = jax.grad(self._loss, has_aux=True)(networks, *drawn)
-            updates, moved = self._optimiser.update(gradients, optimiser_state)
-            usable = jnp.isfinite(optax.tree.norm(gradients))
-            after = optax.apply_updates(networks, updates), moved
+            gradients, losses = jax.grad(self._loss, has_aux=True)(unravel(flat), *drawn)
+            gradient, _ = ravel_pytree(gradients)
+            updates, moved = self._optimiser.update(gradient, optimiser_state)
+            usable = jnp.isfinite(optax.tree.norm(gradient))
+            after = flat + updates, moved
             return jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, carry), losses
 
-        keys = jax.random.split(key, self.steps)
-        (networks, optimiser_state), losses = jax.lax.scan(step, (networks, optimiser_state), keys)
-        return networks, optimiser_state, jax.tree.map(jnp.mean, losses)
+        # one draw for all steps compiles sooner than one for each
+        places = jax.random.uniform(key, (self.steps, len(rings), self.minibatch))
+        (flat, optimiser_state), losses = jax.lax.scan(step, (flat, optimiser_state), places)
+        return unravel(flat), optimiser_state, jax.tree.map(jnp.mean, losses)
 
     @property
     def _optimiser(self) -> optax.GradientTransformationExtraArgs:
-        clipped = lambda learning_rate: optax.flatten(  # noqa: E731, one vector compiles sooner than many leaves
-            optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
+        clipped = lambda learning_rate: optax.chain(  # noqa: E731
+            optax.clip_by_global_norm(1.0), optax.adam(learning_rate)
         )
         return optax.inject_hyperparams(clipped)(learning_rate=1e-3)
 

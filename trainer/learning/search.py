@@ -16,10 +16,13 @@ Search = Callable[[Objective, Model, Theta, Trajectory, Direction, jax.Array, ja
 """`(objective, model, theta, trajectory, direction, key, temperature) -> trajectory`."""
 
 
-def _trials(
+def _candidates(
     objective: Objective, model: Model, theta: Theta, old: Trajectory, direction: Direction, alphas: jax.Array
 ) -> tuple[Trajectory, jax.Array]:
-    """Roll out `u + alpha k + K (x − x_old)` for each alpha[a]; return trajectories and costs [a]."""
+    """Roll out `u + alpha k + K (x − x_old)` for each alpha[a].
+
+    Return the old trajectory and these, and their costs [1 + a].
+    """
 
     def trial(alpha: jax.Array) -> Trajectory:
         def law(t: jax.Array, x: jax.Array) -> jax.Array:
@@ -27,8 +30,9 @@ def _trials(
 
         return rollout(model, theta, law, old.x[0], old.u.shape[0])
 
-    trajectories = jax.vmap(trial)(alphas)
-    return trajectories, jax.vmap(lambda trajectory: total_cost(objective, trajectory))(trajectories)
+    trials = jax.vmap(trial)(alphas)
+    candidates = jax.tree.map(lambda stay, new: jnp.concatenate([stay[None], new]), old, trials)
+    return candidates, jax.vmap(lambda trajectory: total_cost(objective, trajectory))(candidates)
 
 
 def line_search(alphas: tuple[float, ...]) -> Search:
@@ -44,10 +48,9 @@ def line_search(alphas: tuple[float, ...]) -> Search:
         temperature: jax.Array,
     ) -> Trajectory:
         del key, temperature
-        trials, costs = _trials(objective, model, theta, old, direction, jnp.asarray(alphas))
-        best = jnp.argmin(costs)
-        accept = costs[best] < total_cost(objective, old)
-        return jax.tree.map(lambda new, stay: jnp.where(accept, new[best], stay), trials, old)
+        candidates, costs = _candidates(objective, model, theta, old, direction, jnp.asarray(alphas))
+        best = jnp.argmin(costs)  # the first of equals, which is the old trajectory
+        return jax.tree.map(lambda leaf: leaf[best], candidates)
 
     return search
 
@@ -69,12 +72,12 @@ def annealing(alphas: tuple[float, ...]) -> Search:
         key: jax.Array,
         temperature: jax.Array,
     ) -> Trajectory:
-        key_draw, key_accept = jax.random.split(key)
-        trials, costs = _trials(objective, model, theta, old, direction, jnp.asarray(alphas))
+        uniform = jax.random.uniform(key, (1 + len(alphas),))
+        accepting, gumbel = uniform[0], -jnp.log(-jnp.log(uniform[1:]))
+        candidates, costs = _candidates(objective, model, theta, old, direction, jnp.asarray(alphas))
         heat = jnp.maximum(temperature, 1e-12)
-        drawn = jax.random.categorical(key_draw, -(costs - jnp.min(costs)) / heat)
-        rise = costs[drawn] - total_cost(objective, old)
-        accept = jnp.log(jax.random.uniform(key_accept)) < -rise / heat
-        return jax.tree.map(lambda new, stay: jnp.where(accept, new[drawn], stay), trials, old)
+        drawn = 1 + jnp.argmax(gumbel - (costs[1:] - jnp.min(costs[1:])) / heat)
+        accept = jnp.log(accepting) < (costs[0] - costs[drawn]) / heat
+        return jax.tree.map(lambda leaf: leaf[jnp.where(accept, drawn, 0)], candidates)
 
     return search

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
-from trainer.models.rigid_tree import RigidTree
+from trainer.models.rigid_tree import RigidTree, check
 
 with without_warp_notice():
     from brax.base import System
@@ -34,10 +34,11 @@ Arrange = Callable[[Any, System], System]
 """`(theta, system) -> system`, the system with other masses, gears and the like."""
 
 
+@functools.lru_cache(maxsize=8)
 def load_system(xml: str) -> System:
     """Load MJCF text, without Brax's notice that its environments are no longer maintained."""
     with without_maintenance_notice():
-        return mjcf.loads(xml)
+        return jax.jit(lambda: mjcf.loads(xml))()  # at once: eagerly, a copy is compiled for each shape
 
 
 def no_force(theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
@@ -71,8 +72,7 @@ class BraxModel:
     arrange: Arrange = as_it_is
 
     def __post_init__(self) -> None:
-        at_rest = jnp.zeros(self.system.qd_size())
-        RigidTree(self.system, at_rest, at_rest)
+        check(self.system)
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[2d]."""

@@ -78,6 +78,18 @@ class _Body(NamedTuple):
     centre: _Frame
 
 
+def check(system: System) -> None:
+    """Check that the equations below are those of `system`.
+
+    Raises:
+        ValueError: for joints other than slides and hinges, and for fluid forces.
+    """
+    if not set(system.link_types) <= {"1", "2", "3"}:
+        raise ValueError(f"slide and hinge joints only; link types are {sorted(set(system.link_types))}")
+    if system.enable_fluid:
+        raise ValueError("no fluid forces here; unset density and viscosity, or use the environment's step")
+
+
 class RigidTree:
     """The system's mechanism in one pose; `q` and `qd` are arrays of shape [d].
 
@@ -86,12 +98,7 @@ class RigidTree:
     """
 
     def __init__(self, system: System, q: jax.Array, qd: jax.Array) -> None:
-        if not set(system.link_types) <= {"1", "2", "3"}:
-            raise ValueError(f"slide and hinge joints only; link types are {sorted(set(system.link_types))}")
-        if system.enable_fluid:
-            raise ValueError(
-                "no fluid forces here; unset density and viscosity, or use the environment's step"
-            )
+        check(system)
         self._system = system
         self._q, self._qd = (tuple(part[i] for i in range(system.qd_size())) for part in (q, qd))
         self._bodies = self._walk()
