@@ -1,4 +1,4 @@
-"""A client that records a session as fast as its spool takes it, until it is killed.
+"""A client that records a session as fast as the trainer takes it, or a little faster, until it is killed.
 
     python -m tests.recorder SPOOL TRAINER SESSION
 
@@ -13,6 +13,8 @@ from real_env.spool import Spool
 from real_env.uplink import Uplink
 from tests.plain import session, transition
 
+AHEAD, WAIT_S = 20_000, 0.05
+
 
 def main(spool_path: str, trainer: str, name: str) -> None:
     """Record for ever."""
@@ -22,6 +24,8 @@ def main(spool_path: str, trainer: str, name: str) -> None:
     with Path(f"{spool_path}.{name}.taken").open("wb", buffering=0) as taken:
         sequence = 0
         while True:
+            while spool.waiting() >= AHEAD:  # a full spool would end it, and then there were nothing to kill
+                uplink.flush(WAIT_S)
             spool.append(name, transition(sequence))
             taken.write(b".")
             uplink.notify()
