@@ -47,10 +47,11 @@ class FitDynamics:
         from trainer.tasks import load_task
 
         task = load_task(self.task)
-        motions = _motions(self.log, task, self.format)
+        logs = tuple(sorted(self.log))  # in whatever order they are given, the fit is the same
+        motions = _motions(logs, task, self.format)
         with share_bar("fitting") as progress:
             found = identify(task, self.model or DEFAULT_MODEL, motions, self.seed, progress)
-        save(found, self.out, list(self.log), self.seed)
+        save(found, self.out, list(logs), self.seed)
         _print_fit(found.rung.name, found.fit)
         draw(load(self.out), motions, "the logs it was fitted to", self.out / "report.png")
         print(f"{self.out}: dynamics, dynamics.json, report.png")
