@@ -28,7 +28,7 @@ class Experience:
     episodes: bool = False
     """Show every episode in the table; --json always does."""
     json: bool = False
-    """Print JSON instead of a table: {"sessions": [...], "seconds": ...}."""
+    """Print JSON instead of a table: {"sessions": [...], "collect_s": ...}."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
     access: Access = field(default_factory=Access)
