@@ -1,16 +1,20 @@
 /* A disk that is slow or full, for LD_PRELOAD. What the file named by HDS_BAD_DISK holds decides, at each call:
- * "slow MS" delays each flush by MS milliseconds, "full" fails each write of a regular file with ENOSPC; anything
- * else, or no file, leaves the disk as it is. */
+ * "slow MS" delays each flush by MS milliseconds, "full" fails each write that would make a regular file longer with
+ * ENOSPC; anything else, or no file, leaves the disk as it is. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#define REAL(name, type) ((type)dlsym(RTLD_NEXT, name))
 
 static void mood(char *word, size_t size, long *milliseconds) {
     const char *path = getenv("HDS_BAD_DISK");
@@ -34,36 +38,62 @@ static void wait_if_slow(void) {
     }
 }
 
-static int is_full(int fd) {
+static int has_no_room(int fd, off_t end) {
     char word[8];
     long milliseconds;
     struct stat status;
     mood(word, sizeof word, &milliseconds);
-    return strcmp(word, "full") == 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    return strcmp(word, "full") == 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && end > status.st_size;
+}
+
+static off_t length(const struct iovec *parts, int count) {
+    off_t sum = 0;
+    for (int i = 0; i < count; i++) sum += (off_t)parts[i].iov_len;
+    return sum;
 }
 
 int fsync(int fd) {
     wait_if_slow();
-    return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
+    return REAL("fsync", int (*)(int))(fd);
 }
 
 int fdatasync(int fd) {
     wait_if_slow();
-    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+    return REAL("fdatasync", int (*)(int))(fd);
 }
 
-ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
-    if (is_full(fd)) {
-        errno = ENOSPC;
-        return -1;
+#define FAIL_IF_FULL(fd, end)      \
+    if (has_no_room((fd), (end))) { \
+        errno = ENOSPC;            \
+        return -1;                 \
     }
-    return ((ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite"))(fd, data, size, offset);
+
+ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
+    FAIL_IF_FULL(fd, offset + (off_t)size)
+    return REAL("pwrite", ssize_t(*)(int, const void *, size_t, off_t))(fd, data, size, offset);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset) {
-    if (is_full(fd)) {
-        errno = ENOSPC;
-        return -1;
-    }
-    return ((ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64"))(fd, data, size, offset);
+    FAIL_IF_FULL(fd, offset + (off_t)size)
+    return REAL("pwrite64", ssize_t(*)(int, const void *, size_t, off64_t))(fd, data, size, offset);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
+    FAIL_IF_FULL(fd, offset + length(parts, count))
+    return REAL("pwritev", ssize_t(*)(int, const struct iovec *, int, off_t))(fd, parts, count, offset);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) {
+    FAIL_IF_FULL(fd, offset + length(parts, count))
+    return REAL("pwritev64", ssize_t(*)(int, const struct iovec *, int, off64_t))(fd, parts, count, offset);
+}
+
+int posix_fallocate(int fd, off_t offset, off_t size) {
+    if (has_no_room(fd, offset + size)) return ENOSPC;
+    return REAL("posix_fallocate", int (*)(int, off_t, off_t))(fd, offset, size);
+}
+
+int posix_fallocate64(int fd, off64_t offset, off64_t size) {
+    if (has_no_room(fd, offset + size)) return ENOSPC;
+    return REAL("posix_fallocate64", int (*)(int, off64_t, off64_t))(fd, offset, size);
 }

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,28 +16,51 @@ from real_env.spool import Spool
 from real_env.uplink import Uplink
 from tests.firmware import compiler
 from tests.plain import session, transition
+from tests.postgres import PostgreSQL
 from tests.programs import Programs
 from tests.test_kill import stored
 from trainer.client import CallFailed, TrainerClient
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
 STREAMS, SLOW_MS, FLUSH_S = 16, 300, 60.0
+LARGE = 2000
+"""Transitions that need room of their own, whatever PostgreSQL has set aside."""
 
 
 @pytest.fixture
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file that says how the disk of programs that are started from here on is."""
-    library, mood = tmp_path / "bad_disk.so", tmp_path / "mood"
-    source = Path(__file__).parent / "bad_disk.c"
-    command = [*compiler(), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    monkeypatch.setenv("HDS_BAD_DISK", str(mood))
-    return mood
+    with tempfile.TemporaryDirectory(prefix="hds-disk-") as directory:
+        library, mood = Path(directory) / "bad_disk.so", Path(directory) / "mood"
+        Path(directory).chmod(0o755)  # PostgreSQL may have to run as another user
+        source = Path(__file__).parent / "bad_disk.c"
+        command = [*compiler(), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
+        subprocess.run(command, check=True, capture_output=True)
+        monkeypatch.setenv("LD_PRELOAD", str(library))
+        monkeypatch.setenv("HDS_BAD_DISK", str(mood))
+        yield mood
+
+
+@pytest.fixture
+def databases_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, PostgreSQL]]:
+    """The same of a PostgreSQL server alone, and that server."""
+    server = PostgreSQL()
+    monkeypatch.delenv("LD_PRELOAD")
+    yield disk, server
+    disk.write_text("")
+    server.close()
 
 
 def rows(first: int, count: int) -> list[v1.Transition]:
     return [transition(first + i) for i in range(count)]
+
+
+def waiting(directory: Path, name: str, count: int) -> Spool:
+    spool = Spool(directory / "spool.sqlite")
+    spool.open_session(session(name))
+    for row in rows(0, count):
+        spool.append(name, row)
+    return spool
 
 
 def test_on_a_slow_disk_streams_share_flushes_and_the_trainer_still_answers(
@@ -80,10 +105,7 @@ def test_a_full_disk_acknowledges_nothing_tells_every_caller_and_recovers(
     with pytest.raises(CallFailed, match="the database is not available"):
         client.start_training(v1.TrainingOptions(task="cartpole_swingup", epochs=1))
     assert client.watermark("s1") == 100, "reading goes on"
-    spool = Spool(tmp_path / "spool.sqlite")
-    spool.open_session(session("s2"))
-    for row in rows(0, 500):
-        spool.append("s2", row)
+    spool = waiting(tmp_path, "s2", 500)
     uplink = Uplink(address, Access(), spool, "s2", said.append)
     assert not uplink.flush(timeout=1.0)
     assert spool.waiting() == 500
@@ -94,4 +116,28 @@ def test_a_full_disk_acknowledges_nothing_tells_every_caller_and_recovers(
     client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, 50))])
     found = stored(f"sqlite:///{tmp_path / 'trainer' / 'hds.sqlite'}")
     assert found == {"s1": list(range(150)), "s2": list(range(500))}
+    assert program.process.poll() is None
+
+
+def test_a_postgresql_whose_disk_is_full_takes_nothing_says_so_and_goes_on_when_there_is_room(
+    databases_disk: tuple[Path, PostgreSQL], programs: Programs, tmp_path: Path
+) -> None:
+    disk, server = databases_disk
+    database, said = server.new_database(), []
+    program, address = programs.trainer("0", "--database", database)
+    client = TrainerClient(address)
+    client.append([v1.AppendRequest(session=session("s1"), transitions=rows(0, 100))])
+    disk.write_text("full")
+    with pytest.raises(CallFailed, match=r"the database is not available \(could not extend file"):
+        client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, LARGE))])
+    assert client.watermark("s1") == 100, "all of a batch or nothing; and reading goes on"
+    spool = waiting(tmp_path, "s2", LARGE)
+    uplink = Uplink(address, Access(), spool, "s2", said.append)
+    assert not uplink.flush(timeout=1.0)
+    disk.write_text("")
+    assert uplink.flush(FLUSH_S)
+    uplink.close()
+    assert any("No space left on device" in words for words in said)
+    client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, LARGE))])
+    assert stored(database) == {"s1": list(range(100 + LARGE)), "s2": list(range(LARGE))}
     assert program.process.poll() is None
