@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import compiled_algorithm
+from trainer.learning.compilation import compiled_pods, side_by_side
 from trainer.learning.direction import gauss_newton, gradient
 from trainer.learning.evaluation import evaluate
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
@@ -174,8 +174,33 @@ def test_an_epoch_compiled_in_halves_is_the_plain_one_to_rounding() -> None:
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     state, key = pods.init(jax.random.key(3)), jax.random.key(4)
     plain, told = pods.step(state, theta, schedule(HDSConfig(), 0), key)
-    halves, told_of_halves = compiled_algorithm(pods).step(state, theta, schedule(HDSConfig(), 0), key)
+    halves, told_of_halves = compiled_pods(pods).algorithm.step(state, theta, schedule(HDSConfig(), 0), key)
     np.testing.assert_allclose(halves.x, plain.x, atol=1e-5)
     np.testing.assert_allclose(told_of_halves.policy_loss, told.policy_loss, rtol=1e-3)
     for one, other in zip(jax.tree.leaves(halves.policy), jax.tree.leaves(plain.policy), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_what_was_compiled_side_by_side_is_not_compiled_again_when_it_is_called() -> None:
+    pods = PODS(
+        TASK, push, SPEC, VALUE, STARTS, gauss_newton(0.1), line_search((1.0, 0.3)), along_trajectory, CONFIG
+    )
+    theta, parts = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch), compiled_pods(pods)
+    ours, heard = {"init", "improve", "regress"}, []
+
+    def hear(event: str, duration_secs: float, **of: str | int) -> None:
+        del duration_secs
+        if event.endswith("backend_compile_duration"):
+            heard.append(str(of.get("fun_name")).removeprefix("jit(").removesuffix(")"))
+
+    jax.monitoring.register_event_duration_secs_listener(hear)
+    try:
+        side_by_side(*parts.calls(theta))
+        assert ours <= set(heard), "each has been compiled"
+        heard.clear()
+        state = parts.algorithm.init(jax.random.key(3))
+        for epoch in range(2):
+            state, _ = parts.algorithm.step(state, theta, schedule(HDSConfig(), epoch), jax.random.key(4))
+        assert not ours & set(heard)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(hear)

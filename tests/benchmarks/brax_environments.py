@@ -18,7 +18,7 @@ import numpy as np
 from trainer import compilation_cache
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.jobs.learner import learner, stacked
-from trainer.learning.compilation import compiled_algorithm
+from trainer.learning.compilation import compiled_pods
 from trainer.learning.hds import HDSConfig, mixture, train
 from trainer.learning.pods import PODSConfig
 from trainer.models.quiet_import import without_maintenance_notice
@@ -98,7 +98,7 @@ def main() -> None:
         with without_maintenance_notice():
             parts = learner(ENVIRONMENTS[name](), simulator)
         pods = dataclasses.replace(parts.pods, config=CONFIGURATIONS.get(name, parts.pods.config))
-        algorithm, nothing = compiled_algorithm(pods), simulator.nothing(parts.task)
+        algorithm, nothing = compiled_pods(pods).algorithm, simulator.nothing(parts.task)
         theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods.config.batch, EPISODES))
         for seed in options.seeds:
             began, key = time.perf_counter(), jax.random.key(seed)

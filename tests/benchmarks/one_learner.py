@@ -21,7 +21,7 @@ from tests.benchmarks.brax_dynamics import brax_dynamics
 from trainer.dynamics.ladder import rung
 from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
-from trainer.learning.compilation import compiled_algorithm
+from trainer.learning.compilation import compiled_pods, side_by_side
 from trainer.learning.hds import HDSConfig, mixture, schedule
 from trainer.learning.pods import PODSConfig
 from trainer.learning.search import line_search
@@ -114,11 +114,13 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     if variant == "pods":
         pods = dataclasses.replace(pods, search=line_search(STEP_SIZES))
         config = dataclasses.replace(config, noise=0.0, temperature=0.0)
-    algorithm, nothing = compiled_algorithm(pods), rung("").nothing(TASK)
+    parts_of_pods, nothing = compiled_pods(pods), rung("").nothing(TASK)
     theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods_config.batch, EPISODES))
     n, m = len(TASK.state_names), 1
     rolled = pods_config.batch * pods_config.horizon
     searched = rolled * pods_config.passes * (len(STEP_SIZES) + n + m + 1)
+    side_by_side(*parts_of_pods.calls(theta))
+    algorithm = parts_of_pods.algorithm
     key, key_init = jax.random.split(jax.random.key(seed))
     state = algorithm.init(key_init)
     for epoch in range(config.epochs):

@@ -5,16 +5,19 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.stages import Wrapped
 
 from trainer.dynamics.rung import Rung
-from trainer.learning.compilation import SOONER, compiled, compiled_algorithm
+from trainer.learning.compilation import SOONER, Compiled, compiled, compiled_pods, side_by_side
 from trainer.learning.direction import gauss_newton
-from trainer.learning.evaluation import Evaluate, evaluate
+from trainer.learning.evaluation import evaluate
 from trainer.learning.hds import Algorithm
 from trainer.learning.labels import along_trajectory
 from trainer.learning.pods import PODS, PODSConfig
 from trainer.learning.search import annealing
+from trainer.learning.sharding import batch_mesh
 from trainer.learning.starts import exploring_starts
+from trainer.learning.trajectory import Theta
 from trainer.learning.value import ValueSpec
 from trainer.policy.network import PolicySpec
 from trainer.tasks.memory import with_memory
@@ -37,8 +40,25 @@ class Learner(NamedTuple):
     rung: Rung
     policy: PolicySpec
     pods: PODS
-    algorithm: Algorithm
-    evaluate: Evaluate
+    compiled: Compiled
+    evaluate: Wrapped
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What a training calls."""
+        return self.compiled.algorithm
+
+    def compile(self, theta: Theta, judged_in: Theta) -> None:
+        """Compile all that a training in the models `theta` calls which is judged in the models `judged_in`.
+
+        On several devices the batch lies spread over them, which is not known here: parts compile when they
+        are called.
+        """
+        if batch_mesh(self.pods.config.batch).size > 1:
+            return
+        calls, key = self.compiled.calls(theta), jax.random.key(0)
+        policy = jax.eval_shape(self.policy.init, key)
+        side_by_side((self.evaluate, (policy, judged_in, key)), *calls)
 
 
 @functools.lru_cache(maxsize=4)
@@ -59,7 +79,7 @@ def learner(task: Task, chosen: Rung) -> Learner:
         config=PODSConfig(),
     )
     judge = compiled(evaluate(seen, model, policy), SOONER)
-    return Learner(task, chosen, policy, pods, compiled_algorithm(pods), judge)
+    return Learner(task, chosen, policy, pods, compiled_pods(pods), judge)
 
 
 def stacked(theta: Any) -> Any:

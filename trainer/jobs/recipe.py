@@ -175,6 +175,7 @@ def train_policy(
         ("training in simulation", 0.0) if fit is None else ("training with learned dynamics", 0.2)
     )
     report(Progress(f"{phase} (compiling)", offset, metrics))
+    parts.compile(theta, judged_in)
     best = None
     for number in range(1, rounds + 1):
         key_round = key if number == 1 else jax.random.fold_in(key, number)
