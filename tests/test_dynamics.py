@@ -10,8 +10,10 @@ import pytest
 from trainer.dynamics.black_box_rung import BlackBoxRung
 from trainer.dynamics.ensemble_rung import EnsembleRung, resampled
 from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS
+from trainer.dynamics.judge import least_held_out
 from trainer.dynamics.ladder import LADDER, held_out_error, rung
-from trainer.dynamics.physics_rung import PhysicsRung
+from trainer.dynamics.linearise import missing_force
+from trainer.dynamics.physics_rung import PhysicsRung, linearised
 from trainer.dynamics.residual_rung import ResidualRung
 from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, split
 from trainer.dynamics.windows import Motion, cut, finite, remembering, typical_change
@@ -152,6 +154,15 @@ def test_a_motion_is_cut_where_a_number_is_not_finite() -> None:
     assert finite([Motion(np.full((3, 2), np.nan), np.zeros((2, 1)))]) == []
 
 
+def test_a_stretch_never_begins_with_the_memory_of_an_action_that_is_not_finite() -> None:
+    x, u = np.arange(22.0).reshape(11, 2), np.arange(10.0)[:, None]
+    u[4] = np.nan
+    before, after = finite([Motion(x, u)])
+    np.testing.assert_array_equal(before.u, u[:4])
+    np.testing.assert_array_equal(after.x, x[6:])
+    assert all(np.all(np.isfinite(motion.x)) for motion in remembering([before, after], 1))
+
+
 @pytest.mark.parametrize("chosen", [BlackBoxRung(), rung("residual")], ids=lambda chosen: chosen.name)
 def test_networks_learn_what_the_simulator_lacks(chosen: Rung) -> None:
     fit = chosen.fit(TASK, recorded(friction_only, 4), jax.random.key(0), silent)
@@ -210,6 +221,13 @@ def test_held_out_data_is_no_part_of_the_fitted_data() -> None:
         assert not fitted & held_out
 
 
+def test_where_too_little_is_recorded_to_hold_any_of_it_out_no_error_is_told() -> None:
+    motions = recorded(friction_only, 1, 24)
+    fit = PhysicsRung().fit(TASK, motions, jax.random.key(0), silent)
+    assert fit.errors == {}
+    assert not split(motions, least_held_out(TASK)).held_out
+
+
 def test_data_that_is_too_short_is_refused_with_its_length() -> None:
     with pytest.raises(ValueError, match="no stretch of 10 steps; the longest has 4"):
         PhysicsRung().fit(TASK, recorded(friction_only, 1, 4), jax.random.key(0), silent)
@@ -220,6 +238,19 @@ def test_an_unknown_rung_is_answered_with_the_choices() -> None:
         ValueError, match="unknown dynamics model 'magic'; choose one of: friction, drive, physics, "
     ):
         rung("magic")
+
+
+def test_the_units_of_the_prior_do_not_depend_on_padding() -> None:
+    motions = recorded(friction_only, 1, 30)
+    few, many = (cut(motions, WINDOW_STEPS, count) for count in (21, 64))
+    simulator = PhysicsRung("simulator", ())
+    missed = [
+        missing_force(
+            linearised(simulator, TASK)(simulator.nothing(TASK), windows), TASK.positions, windows.weight
+        )
+        for windows in (few, many)
+    ]
+    np.testing.assert_allclose(*missed, rtol=1e-4)
 
 
 def test_typical_change_ignores_padding() -> None:

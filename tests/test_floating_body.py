@@ -79,7 +79,7 @@ def test_positions_and_velocities_are_counted_apart() -> None:
 def test_the_force_that_the_simulator_misses_is_found_behind_a_quaternion() -> None:
     simulator, windows = PhysicsRung("simulator", ()), cut(recorded(), WINDOW_STEPS, 16)
     linear = linearised(simulator, task())(simulator.nothing(task()), windows)
-    missed = missing_force(linear, task().positions)
+    missed = missing_force(linear, task().positions, np.ones(linear.c.shape[0]))
     speed = np.sqrt(np.mean(windows.x[:, :-1, 14] ** 2))
     assert float(missed[6]) == pytest.approx(VISCOUS * speed, rel=0.1), "friction of the wheel"
     assert float(jnp.max(missed[:6])) < 0.05 * float(missed[6]), "and nothing else"

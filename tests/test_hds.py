@@ -8,10 +8,11 @@ import pytest
 
 from trainer.learning.compilation import compiled_pods, side_by_side
 from trainer.learning.direction import gauss_newton, gradient
-from trainer.learning.evaluation import evaluate
+from trainer.learning.evaluation import evaluate, score
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
 from trainer.learning.labels import along_trajectory
-from trainer.learning.pods import PODS, PODSConfig
+from trainer.learning.pods import PODS
+from trainer.learning.pods_state import PODSConfig
 from trainer.learning.search import annealing, line_search
 from trainer.learning.starts import exploring_starts, reset_starts
 from trainer.learning.value import ValueSpec
@@ -204,3 +205,29 @@ def test_what_was_compiled_side_by_side_is_not_compiled_again_when_it_is_called(
         assert not ours & set(heard)
     finally:
         jax.monitoring.unregister_event_duration_listener(hear)
+
+
+def test_an_episode_that_left_the_safe_set_starts_anew_though_it_came_back() -> None:
+    def bounce(theta: jax.Array, x: jax.Array, u: jax.Array) -> jax.Array:
+        """Return what is beyond 4 m to the middle; 3.9 m moves on to 4.1 m."""
+        return jnp.where(
+            jnp.abs(x[0]) > 4.0, jnp.zeros(2), jnp.where(x[0] > 3.0, x + jnp.array([0.2, 0.0]), x)
+        )
+
+    pods = PODS(
+        TASK, bounce, SPEC, VALUE, STARTS, gauss_newton(0.1), line_search((1.0,)), along_trajectory, CONFIG
+    )
+    state = pods.init(jax.random.key(0))
+    x = state.x.at[0].set(jnp.array([3.9, 0.0])).at[1].set(jnp.array([0.5, 0.0]))
+    state = state._replace(x=x, left=jnp.full_like(state.left, TASK.episode_steps))
+    theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
+    after, _ = pods.improve(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
+    assert int(after.left[0]) == TASK.episode_steps
+    assert int(after.left[1]) == TASK.episode_steps - CONFIG.horizon
+
+
+@pytest.mark.parametrize("spoilt", [jnp.nan, 5.0], ids=["not finite", "terminated in between"])
+def test_an_episode_that_broke_or_terminated_is_no_success_whatever_follows(spoilt: float) -> None:
+    x, u = jnp.zeros((61, 2)), jnp.zeros((60, 1))
+    assert score(TASK, x, u).success
+    assert not score(TASK, x.at[20, 0].set(spoilt), u).success

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.direction import Direction, gauss_newton, gradient
+from trainer.learning.direction import Direction, FindDirection, gauss_newton, gradient
 from trainer.learning.search import annealing, line_search
-from trainer.learning.trajectory import Objective, Trajectory, rollout, total_cost
+from trainer.learning.trajectory import Objective, Trajectory, replay, rollout, total_cost
 
 DT, STEPS = 0.1, 12
 A = jnp.array([[1.0, DT], [0.0, 1.0]])
@@ -126,3 +126,28 @@ def test_a_trial_that_is_not_finite_is_never_taken() -> None:
         hot = jnp.asarray(1e3)
         after: Trajectory = search(OBJECTIVE, explodes, None, NOMINAL, up, jax.random.key(0), hot)
         assert np.all(np.isfinite(after.x))
+
+
+@pytest.mark.parametrize("find", [gradient, gauss_newton(0.1)], ids=["first order", "Gauss-Newton"])
+def test_what_follows_termination_is_never_looked_at_even_where_it_is_not_finite(find: FindDirection) -> None:
+    def breaks(theta: None, x: jax.Array, u: jax.Array) -> jax.Array:
+        return jnp.where(x[0] < 0.17, jnp.nan, bent(theta, x, u))
+
+    objective = OBJECTIVE._replace(terminated=lambda x: x[0] < 0.17)
+    whole, broken = (rollout(m, None, lambda t, x: jnp.array([-0.5]), START, STEPS) for m in (bent, breaks))
+    assert not np.all(np.isfinite(broken.x)), "it does break"
+    np.testing.assert_allclose(total_cost(objective, broken), total_cost(objective, whole), rtol=1e-6)
+    for one, other in zip(
+        find(objective, breaks, None, broken), find(objective, bent, None, whole), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_recorded_actions_are_replayed_as_they_were_beyond_the_bounds_too() -> None:
+    u = jnp.full((STEPS, 1), 1.5)
+    x = START
+    for t in range(STEPS):
+        x = linear(None, x, u[t])
+    np.testing.assert_allclose(replay(linear, None, START, u)[-1], x, rtol=1e-5)
+    clipped = rollout(linear, None, lambda t, x: u[t], START, STEPS)
+    np.testing.assert_array_equal(clipped.u, 1.0)

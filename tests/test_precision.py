@@ -8,7 +8,9 @@ import pytest
 
 PROGRAM = """
 import jax, jax.numpy as jnp
+from tests.test_dynamics import friction_only, recorded, silent
 from tests.test_hds import CONFIG, learner
+from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.learning.direction import gauss_newton
 from trainer.learning.hds import HDSConfig, schedule
 from trainer.learning.search import annealing
@@ -22,6 +24,8 @@ state, info = algorithm.step(
     algorithm.init(jax.random.key(0)), jnp.zeros(CONFIG.batch), schedule(HDSConfig(), 0), jax.random.key(1)
 )
 leaves = jax.tree.leaves({"x": x, "state": state._asdict(), "info": info})
+fit = PhysicsRung().fit(task, recorded(friction_only, 2, 60), jax.random.key(0), silent)
+leaves += jax.tree.leaves(fit.members)
 leaves = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
 print(sorted({leaf.dtype.name for leaf in leaves}))
 """

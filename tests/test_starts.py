@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,10 +20,18 @@ def test_reset_starts_are_those_of_an_episode_and_last_as_long() -> None:
 
 def test_the_share_of_exploring_starts_is_exact_and_the_rest_begin_as_episodes_do() -> None:
     x, left = exploring_starts(TASK, 0.25, 40)(400, jax.random.key(0))
-    assert np.sum(left == 40) == 100
-    assert np.all(left[100:] == TASK.episode_steps)
-    assert np.mean(np.cos(x[:100, 1]) > 0.0) > 0.3, "the pole begins anywhere"
-    assert np.all(np.cos(x[100:, 1]) < 0.0), "the pole begins hanging"
+    explores = np.asarray(left == 40)
+    assert np.sum(explores) == 100
+    assert np.all(left[~explores] == TASK.episode_steps)
+    assert np.mean(np.cos(x[explores, 1]) > 0.0) > 0.3, "the pole begins anywhere"
+    assert np.all(np.cos(x[~explores, 1]) < 0.0), "the pole begins hanging"
+
+
+@pytest.mark.parametrize("dealt", [lambda i: i < 64, lambda i: i % 2 == 0], ids=["the first", "every other"])
+def test_dynamics_that_are_dealt_out_by_place_explore_as_often_as_others(dealt: Callable) -> None:
+    left = exploring_starts(TASK, 0.5, 40)(128, jax.random.key(0)).left
+    explores, theirs = np.asarray(left == 40), dealt(np.arange(128))
+    assert 0.35 < np.mean(explores[theirs]) < 0.65
 
 
 @pytest.mark.parametrize(("share", "steps", "named"), [(1.5, 10, "1.5"), (-0.1, 10, "-0.1"), (0.5, 0, "0")])

@@ -19,6 +19,10 @@ from trainer.tasks.brax_task import brax_task
 from trainer.tasks.cartpole_walls import STOPS
 
 OWN = """
+from __future__ import annotations
+
+import dataclasses
+
 import brax.envs
 import jax.numpy as jnp
 from trainer.tasks.brax_task import brax_task
@@ -28,6 +32,16 @@ def my_task():
     return brax_task(env, lambda x, u: jnp.concatenate([x, u]), episode_steps=30)
 
 NUMBER = 3
+
+def needs_more(argument):
+    return argument
+
+def leaves():
+    raise SystemExit(0)
+
+@dataclasses.dataclass
+class Sizes:
+    length: float = 1.0
 """
 
 
@@ -61,6 +75,8 @@ def test_a_changed_file_is_loaded_anew(own_file: str) -> None:
         ("/etc/hosts:my_task", "beneath"),
         ("nope", "cartpole_swingup"),
         ("broken.py:x", "SyntaxError"),
+        ("mine.py:needs_more", "needs_more fails with TypeError"),
+        ("mine.py:leaves", "leaves fails with SystemExit"),
     ],
 )
 def test_what_is_no_task_is_refused_in_words(own_file: str, name: str, told: str) -> None:
@@ -137,3 +153,11 @@ def test_the_readmes_own_task_is_complete_and_short(tmp_path: Path, monkeypatch:
     assert task.residual(x, jnp.zeros(2)).shape == (6,)
     assert not task.success(jnp.ones((101, 8)))
     assert task.success(jnp.zeros((101, 8)))
+
+
+def test_a_termination_that_costs_nothing_is_refused() -> None:
+    env = brax.envs.get_environment("inverted_double_pendulum", backend="generalized")
+    with pytest.raises(ValueError, match="`failure` must be above 0"):
+        brax_task(env, lambda x, u: x, episode_steps=30, terminated=lambda x: x[1] > 0.2)
+    priced = brax_task(env, lambda x, u: x, episode_steps=30, terminated=lambda x: x[1] > 0.2, failure=3.0)
+    assert priced.failure == 3.0

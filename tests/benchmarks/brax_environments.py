@@ -20,7 +20,7 @@ from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.jobs.learner import learner, stacked
 from trainer.learning.compilation import compiled_pods
 from trainer.learning.hds import HDSConfig, mixture, train
-from trainer.learning.pods import PODSConfig
+from trainer.learning.pods_state import PODSConfig
 from trainer.models.quiet_import import without_maintenance_notice
 from trainer.tasks.brax_task import brax_task
 from trainer.tasks.task import Task

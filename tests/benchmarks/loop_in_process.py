@@ -18,7 +18,7 @@ from trainer.jobs.learner import Learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS, Report, train_policy
 from trainer.learning.evaluation import score
 from trainer.learning.hds import NETWORKS, Best, HDSConfig
-from trainer.learning.pods import PODSState
+from trainer.learning.pods_state import PODSState
 from trainer.models.friction import Friction
 from trainer.models.physics import nominal
 

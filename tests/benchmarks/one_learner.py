@@ -23,7 +23,7 @@ from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
 from trainer.learning.compilation import compiled_pods, side_by_side
 from trainer.learning.hds import HDSConfig, mixture, schedule
-from trainer.learning.pods import PODSConfig
+from trainer.learning.pods_state import PODSConfig
 from trainer.learning.search import line_search
 from trainer.learning.trajectory import Model
 from trainer.models.brax_model import no_force

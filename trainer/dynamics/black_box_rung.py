@@ -17,7 +17,7 @@ import optax
 from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, typical_change
-from trainer.learning.trajectory import Model
+from trainer.learning.trajectory import Model, replay
 from trainer.models.brax_model import no_force
 from trainer.policy.network import MLP, forward
 from trainer.tasks.task import Task
@@ -107,7 +107,7 @@ def _learned(task: Task) -> Model:
 
 def _fitted(task: Task, motions: list[Motion], start: Any) -> BlackBox:
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
-    rates = jnp.diff(windows.x[..., _joints(task) :], axis=1) / task.control_dt
+    rates = jnp.diff(windows.x[windows.weight > 0][..., _joints(task) :], axis=1) / task.control_dt
     scale = jnp.sqrt(jnp.mean(rates**2, axis=(0, 1))) + 1e-6
     network = _descend(task)(start, scale, windows, jnp.asarray(typical_change(windows)))
     return BlackBox(network, scale, jnp.ones((), bool))
@@ -123,13 +123,8 @@ def _descend(task: Task) -> Callable:
     def descend(network: Any, scale: jax.Array, windows: Windows, unit: jax.Array) -> Any:
         def error(network: Any, x: jax.Array, u: jax.Array) -> jax.Array:
             theta = BlackBox(network, scale, jnp.ones((), bool))
-
-            def advance(state: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-                state = model(theta, state, action)
-                return state, state
-
-            _, predicted = jax.lax.scan(advance, x[0], u)
-            return jnp.mean(optax.huber_loss((predicted - x[1:]) / unit, delta=3.0))
+            missed = (replay(model, theta, x[0], u) - x)[1:]
+            return jnp.mean(optax.huber_loss(missed / unit, delta=3.0))
 
         def loss(network: Any) -> jax.Array:
             each = jax.vmap(error, (None, 0, 0))(network, jnp.asarray(windows.x), jnp.asarray(windows.u))

@@ -67,8 +67,8 @@ class EnsembleRung:
             fits.append(self.base.fit(task, seen, key_member, told))
         members = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(fit.members for fit in fits))
         others = jax.tree.map(lambda leaf: leaf[1:], members)
-        told = calibrate(self.base, task, others, parts.held_out)
-        return Fit(members, fits[0].errors, fits[0].estimates, told)
+        calibration = calibrate(self.base, task, others, parts.held_out)
+        return Fit(members, fits[0].errors, fits[0].estimates, calibration)
 
 
 def resampled(motions: list[Motion], random: np.random.Generator) -> list[Motion]:

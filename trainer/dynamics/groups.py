@@ -33,7 +33,7 @@ class Group:
     Attributes:
         centre: `(task) -> p[k]` that knows nothing of the plant; spread is 1 unless `spread` says more.
         constrain: `(physics, p[k], unit[2, d]) -> physics` with this group's values.
-        names: `(task) -> k` names with units, of the values in the order of `values`.
+        names: `(task) -> k` names of the values, in the order of `values`.
         values: `(physics) -> [k]`, what the names stand for.
         spread: standard deviation of p around its centre before any data.
         memory: whether the model must remember the last action.
@@ -53,7 +53,15 @@ class Group:
 def joint_names(task: Task) -> list[str]:
     """Return the joints' names, without units: those of their positions, or of their velocities if more."""
     paired = task.positions == task.joints
-    names = task.state_names[: task.joints] if paired else task.state_names[task.positions :]
+    return position_names(task) if paired else _plain(task.state_names[task.positions :])
+
+
+def position_names(task: Task) -> list[str]:
+    """Return the positions' names, without units."""
+    return _plain(task.state_names[: task.positions])
+
+
+def _plain(names: tuple[str, ...]) -> list[str]:
     return [name.split(" [")[0] for name in names]
 
 

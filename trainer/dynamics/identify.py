@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.windows import Windows
-from trainer.learning.trajectory import Model
+from trainer.learning.trajectory import Model, replay
 
 Constrain = Callable[[jax.Array, jax.Array], Any]
 """`(p[k], unit) -> theta`, the model's parameters, inside their constraints for every p."""
@@ -65,14 +65,7 @@ def normal_equations(
     """Return the jitted normal equations of `model`, a function of `(p, unit, windows, scale[n])`."""
 
     def errors(p: jax.Array, unit: jax.Array, x: jax.Array, u: jax.Array, scale: jax.Array) -> jax.Array:
-        theta = constrain(p, unit)
-
-        def advance(state: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-            state = model(theta, state, action)
-            return state, state
-
-        _, predicted = jax.lax.scan(advance, x[0], u)
-        return (predicted - x[1:]) / scale
+        return (replay(model, constrain(p, unit), x[0], u) - x)[1:] / scale
 
     @jax.jit
     def normal(p: jax.Array, unit: jax.Array, windows: Windows, scale: jax.Array) -> NormalEquations:
@@ -102,7 +95,7 @@ def levenberg_marquardt(
     ridge = PULL / prior.spread**2
 
     def at(p: np.ndarray) -> tuple[NormalEquations, float]:
-        found = normal(jnp.asarray(p, jnp.float32))
+        found = normal(jnp.asarray(p, float))
         return found, float(found.loss) + 0.5 * float(ridge @ (p - prior.centre) ** 2)
 
     p, mu = np.asarray(start, float), 1e-2

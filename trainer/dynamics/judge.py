@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer.dynamics.rung import WINDOW_STEPS, Calibration, HorizonError, Rung
 from trainer.dynamics.windows import Motion, remembering
-from trainer.learning.trajectory import rollout
+from trainer.learning.trajectory import replay
 from trainer.tasks.task import Task
 
 HORIZONS = (0.5, 1.0)
@@ -32,11 +32,13 @@ def least_held_out(task: Task) -> int:
 
 def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -> dict[float, HorizonError]:
     """Return the errors of the model with parameters `theta` at each horizon that `held_out` reaches."""
+    if not held_out:
+        return {}
     longest = round(HORIZONS[-1] / task.control_dt)
     motions = remembering(held_out, rung.memory)
     x, u, ahead = _starts(motions, longest)
     n = len(task.state_names)
-    learned, simulator = (predict(rung, task, longest)(at, x[:, 0], u) for at in (theta, rung.nothing(task)))
+    learned, simulator = (predict(rung, task)(at, x[:, 0], u) for at in (theta, rung.nothing(task)))
     errors: dict[float, HorizonError] = {}
     for horizon in HORIZONS:
         step = round(horizon / task.control_dt)
@@ -47,19 +49,21 @@ def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -
         change = np.maximum(np.sqrt(np.mean((truth - start) ** 2, axis=0)), 1e-6)
         off = [np.asarray(part)[reached, step, :n] - truth for part in (learned, simulator)]
         share = float(np.sqrt(np.mean(np.nan_to_num((off[0] / change) ** 2, nan=1e6, posinf=1e6))))
-        sizes = [_medians(part[:, : n // 2]) for part in (*off, start - truth)]
+        sizes = [_medians(part[:, : task.positions]) for part in (*off, start - truth)]
         errors[horizon] = HorizonError(learned=sizes[0], simulator=sizes[1], still=sizes[2], share=share)
     return errors
 
 
 def calibrate(rung: Rung, task: Task, members: Any, held_out: list[Motion]) -> Calibration | None:
     """Compare the spread of the `members`' predictions 0.5 s ahead with the error of their mean."""
+    if not held_out:
+        return None
     step, n = round(HORIZONS[0] / task.control_dt), len(task.state_names)
-    x, u, ahead = _starts(remembering(held_out, rung.memory), round(HORIZONS[-1] / task.control_dt))
-    reached = ahead >= step
+    x, u, reaches = _starts(remembering(held_out, rung.memory), round(HORIZONS[-1] / task.control_dt))
+    reached = reaches >= step
     if reached.sum() < 4:
         return None
-    ahead = predict(rung, task, u.shape[1])
+    ahead = predict(rung, task)
     count = jax.tree.leaves(members)[0].shape[0]
     each = [jax.tree.map(lambda leaf, i=i: leaf[i], members) for i in range(count)]
     ends = np.stack([np.asarray(ahead(theta, x[:, 0], u))[reached, step, :n] for theta in each])
@@ -89,12 +93,8 @@ def _starts(motions: list[Motion], longest: int) -> tuple[np.ndarray, np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
-def predict(rung: Rung, task: Task, steps: int) -> Callable:
-    """Return `(theta, x0[W, n], u[W, steps, m]) -> x[W, steps + 1, n]`, open loop."""
+def predict(rung: Rung, task: Task) -> Callable:
+    """Return `(theta, x0[W, n], u[W, L, m]) -> x[W, L + 1, n]`, open loop."""
     model = rung.model(task)
-
-    def one(theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
-        return rollout(model, theta, lambda t, x: u[t], x, steps).x
-
-    ahead = jax.jit(jax.vmap(one, (None, 0, 0)))
-    return lambda theta, x, u: ahead(theta, jnp.asarray(x, jnp.float32), jnp.asarray(u, jnp.float32))
+    ahead = jax.jit(jax.vmap(functools.partial(replay, model), (None, 0, 0)))
+    return lambda theta, x, u: ahead(theta, jnp.asarray(x, float), jnp.asarray(u, float))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trainer.dynamics.windows import Windows
 from trainer.learning.trajectory import Model
@@ -50,14 +51,12 @@ def linearise(pushed: Model, joints: int) -> Callable[[Any, Windows], Linearised
     return jax.jit(lambda base, windows: along(base, windows.x[:, :-1], windows.u, windows.x[:, 1:]))
 
 
-def missing_force(linear: Linearised, positions: int) -> jax.Array:
+def missing_force(linear: Linearised, positions: int, weight: np.ndarray) -> jax.Array:
     """Return the root mean square force [d] that would explain each step's error in the velocities.
 
-    The velocities follow `positions` other numbers in the state.
+    The velocities follow `positions` other numbers in the state; windows count by `weight[W]`.
     """
     joints = linear.G.shape[-1]
     velocities = slice(positions, positions + joints)
-    G = linear.G[..., velocities, :].reshape(-1, joints, joints)
-    c = linear.c[..., velocities].reshape(-1, joints)
-    tau = jnp.linalg.solve(G, c[..., None])[..., 0]
-    return jnp.sqrt(jnp.mean(tau**2, axis=0)) + 1e-6
+    tau = jnp.linalg.solve(linear.G[..., velocities, :], linear.c[..., velocities, None])[..., 0]
+    return jnp.sqrt(jnp.average(jnp.mean(tau**2, axis=1), axis=0, weights=jnp.asarray(weight))) + 1e-6

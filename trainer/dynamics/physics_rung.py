@@ -96,21 +96,33 @@ class PhysicsRung:
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
         """Fit on a part, judge on the part held out, then fit on everything."""
-        parts = split(motions, least_held_out(task))
+        of_part, of_all, estimates = self.identify(task, motions, key, lambda share: progress(0.9 * share))
+        errors = horizon_errors(self, task, of_part, split(motions, least_held_out(task)).held_out)
+        progress(1.0)
+        return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], of_all), errors, estimates)
+
+    def identify(
+        self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
+    ) -> "Identification":
+        """Identify on the part that is not held out, then go on from there on everything."""
         if not self.groups:
-            nothing = self.nothing(task)
-            errors = horizon_errors(self, task, nothing, parts.held_out)
-            return Fit(jax.tree.map(lambda leaf: leaf[None], nothing), errors, {})
+            return Identification(self.nothing(task), self.nothing(task), {})
+        parts = split(motions, least_held_out(task))
         problem = Problem(self, task, *_units(task, parts.fitted))
         first, free = problem.identify(parts.fitted, problem.starts(), np.ones(problem.size, bool))
-        progress(0.5)
-        errors = horizon_errors(self, task, problem.physics(first), parts.held_out)
         progress(0.7)
         final, free = problem.identify(motions, [first], free)
         progress(1.0)
-        physics = problem.physics(final)
-        members = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], physics)
-        return Fit(members, errors, problem.estimates(motions, final, free, key))
+        estimates = problem.estimates(motions, final, free, key)
+        return Identification(problem.physics(first), problem.physics(final), estimates)
+
+
+class Identification(NamedTuple):
+    """Physics that never saw what is held out, physics of everything, and what was identified of that."""
+
+    of_part: Physics
+    of_all: Physics
+    estimates: dict[str, Estimate]
 
 
 class Problem(NamedTuple):
@@ -135,7 +147,7 @@ class Problem(NamedTuple):
 
     def physics(self, p: np.ndarray) -> Physics:
         """Return the physics of p[k]."""
-        return _constrain(self.rung, self.task)(jnp.asarray(p, jnp.float32), jnp.asarray(self.unit))
+        return _constrain(self.rung, self.task)(jnp.asarray(p, float), jnp.asarray(self.unit))
 
     def starts(self) -> list[np.ndarray]:
         """Return the p's to start from: every group's alternatives, one group varied at a time."""
@@ -151,10 +163,19 @@ class Problem(NamedTuple):
     def identify(
         self, motions: list[Motion], starts: list[np.ndarray], free: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best p, and which parameters the data identifies; the others are at their prior."""
+        """Return the best p, and which parameters the data identifies; the others are at their prior.
+
+        Raises:
+            ValueError: the model leaves the finite numbers along the data, wherever the search starts.
+        """
         windows, normal = self.windows(motions)
         reached = [levenberg_marquardt(normal, p, self.prior, free, ITERATIONS) for p in starts]
-        p, found = min(reached, key=lambda pair: float(pair[1].loss))
+        p, found = min(reached, key=lambda pair: float(np.nan_to_num(pair[1].loss, nan=np.inf)))
+        if not np.isfinite(found.loss):
+            raise ValueError(
+                f"{self.rung.name} cannot be fitted: the error of {self.task.name}'s model along the data is "
+                f"{float(found.loss)}; look for values out of any range in what was recorded"
+            )
         free, open_ = free.copy(), free.copy()
         while open_.any():
             covariance, noise = posterior(found, windows, self.prior, free, _blocks(motions))
@@ -175,14 +196,14 @@ class Problem(NamedTuple):
     ) -> dict[str, Estimate]:
         """Return every value with its 90 % interval; that of a frozen parameter is its prior's."""
         windows, normal = self.windows(motions)
-        found = normal(jnp.asarray(p, jnp.float32))
+        found = normal(jnp.asarray(p, float))
         covariance = np.diag(self.prior.spread**2)
         covariance[np.ix_(free, free)] = 0.0
         covariance += posterior(found, windows, self.prior, free, _blocks(motions)).covariance
         factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(p)))
         draws = p + np.asarray(jax.random.normal(key, (DRAWS, len(p)))) @ factor.T
-        values, told = _values(self.rung, self.task)(jnp.asarray(draws, jnp.float32), self.unit), {}
-        best = _values(self.rung, self.task)(jnp.asarray(p[None], jnp.float32), self.unit)[0]
+        values, told = _values(self.rung, self.task)(jnp.asarray(draws, float), self.unit), {}
+        best = _values(self.rung, self.task)(jnp.asarray(p[None], float), self.unit)[0]
         low, high = np.percentile(np.asarray(values), INTERVAL, axis=0)
         names = [name for group in self.rung.groups for name in group.names(self.task)]
         for at, name in enumerate(names):
@@ -207,8 +228,9 @@ def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
     """Return unit[2, d], the force the simulator misses and the velocity, and the scale of errors [n]."""
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
     simulator, positions = PhysicsRung("simulator", ()), task.positions
-    force_size = missing_force(linearised(simulator, task)(simulator.nothing(task), windows), positions)
-    speed = np.sqrt(np.mean(windows.x[..., positions:] ** 2, axis=(0, 1))) + 1e-6
+    linear = linearised(simulator, task)(simulator.nothing(task), windows)
+    force_size = missing_force(linear, positions, windows.weight)
+    speed = np.sqrt(np.mean(windows.x[windows.weight > 0][..., positions:] ** 2, axis=(0, 1))) + 1e-6
     return np.stack([np.asarray(force_size), speed]), typical_change(windows)
 
 

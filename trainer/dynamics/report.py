@@ -1,6 +1,6 @@
 """The figures of a fit by name, for logs, registries and terminals."""
 
-from trainer.dynamics.groups import joint_names
+from trainer.dynamics.groups import position_names
 from trainer.dynamics.rung import Fit
 from trainer.tasks.task import Task
 
@@ -17,14 +17,14 @@ def figures(task: Task, fit: Fit) -> dict[str, float]:
         told[f"estimate: {name}, 95 %"] = estimate.high
         told[f"identified: {name}"] = float(estimate.identified)
     for horizon, error in fit.errors.items():
-        for i, joint in enumerate(joint_names(task)):
+        for i, position in enumerate(position_names(task)):
             sizes = {
                 "": error.learned,
                 " of the simulator": error.simulator,
                 " if nothing moved": error.still,
             }
             for whose, size in sizes.items():
-                told[f"error of {joint} after {horizon:g} s{whose}"] = size[i]
+                told[f"error of {position} after {horizon:g} s{whose}"] = size[i]
         told[f"error after {horizon:g} s, share of the change"] = error.share
     if fit.calibration is not None:
         told["ensemble: error per spread after 0.5 s"] = fit.calibration.scale

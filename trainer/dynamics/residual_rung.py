@@ -126,22 +126,23 @@ class ResidualRung:
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
-        """Fit the base on everything, then the network; judge the network on the part held out."""
+        """Fit base and network on a part, judge on the part held out, then fit both on everything."""
         key_base, key_network = jax.random.split(key)
-        base = self.base.fit(task, motions, key_base, lambda share: progress(0.7 * share))
-        physics = jax.tree.map(lambda leaf: leaf[0], base.members)
+        of_part, of_all, estimates = self.base.identify(
+            task, motions, key_base, lambda share: progress(0.7 * share)
+        )
         parts, start = split(motions, least_held_out(task)), _draw(task, key_network)
-        theta = self._explain(task, parts.fitted, physics, start)
+        theta = self._explain(task, parts.fitted, of_part, start)
         errors = horizon_errors(self, task, theta, parts.held_out)
-        theta = self._explain(task, motions, physics, theta.network)
+        theta = self._explain(task, motions, of_all, theta.network)
         progress(1.0)
-        return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], theta), errors, base.estimates)
+        return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], theta), errors, estimates)
 
     def _explain(self, task: Task, motions: list[Motion], physics: Physics, network: Any) -> Residual:
         windows = cut(remembering(motions, self.memory), WINDOW_STEPS, WINDOWS)
         scale = jnp.asarray(typical_change(windows)[: len(task.state_names)])
         linear = linearised(self.base, task)(physics, windows)
-        force_scale = FORCE_BOUND * missing_force(linear, task.positions)
+        force_scale = FORCE_BOUND * missing_force(linear, task.positions, windows.weight)
         network = _descend(network, force_scale, linear, windows, scale, task.positions)
         return Residual(physics, network, force_scale)
 

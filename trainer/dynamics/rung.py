@@ -58,7 +58,7 @@ class Fit(NamedTuple):
 
     Attributes:
         members: parameters of the family, stacked along a leading axis (an ensemble of one or more).
-        errors: by horizon [s], as far as the held-out data reaches.
+        errors: by horizon [s], as far as the held-out data reaches; empty where none could be held out.
         estimates: what was identified, by name.
         calibration: of an ensemble's spread; None for a single model, or where held-out data is too short.
     """
@@ -99,7 +99,7 @@ class Rung(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """Motions to fit to, and motions held out to judge by."""
+    """Motions to fit to, and motions held out to judge by; none where there is too little for both."""
 
     fitted: list[Motion]
     held_out: list[Motion]
@@ -118,4 +118,4 @@ def split(motions: list[Motion], window: int = WINDOW_STEPS) -> Split:
             continue
         fitted.append(motion.part(0, cut))
         held_out.append(motion.part(cut, motion.u.shape[0]))
-    return Split(fitted, held_out or fitted)
+    return Split(fitted, held_out)

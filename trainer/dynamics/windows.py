@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 
@@ -22,7 +23,10 @@ class Motion(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """W windows: `x[W, L + 1, n]`, `u[W, L, m]`, and a weight [W], 0 where a window only pads."""
+    """W windows: `x[W, L + 1, n]`, `u[W, L, m]`, and a weight [W], 0 where a window only pads.
+
+    All in the precision that JAX works in.
+    """
 
     x: np.ndarray
     u: np.ndarray
@@ -30,11 +34,16 @@ class Windows(NamedTuple):
 
 
 def finite(motions: list[Motion]) -> list[Motion]:
-    """Return the stretches between steps with a number that is not finite: a sensor that dropped out, say."""
+    """Return the stretches between steps with a number that is not finite: a sensor that dropped out, say.
+
+    After an action that is not finite a step more is left out: that action is part of what it began with.
+    """
     stretches = []
     for motion in motions:
-        states = np.all(np.isfinite(motion.x), axis=1)
-        usable = states[:-1] & states[1:] & np.all(np.isfinite(motion.u), axis=1)
+        states, actions = (np.all(np.isfinite(part), axis=1) for part in (motion.x, motion.u))
+        begun = motion.before is None or bool(np.all(np.isfinite(motion.before)))
+        known = np.concatenate([np.array([begun]), actions[:-1]])
+        usable = states[:-1] & states[1:] & actions & known
         edges = np.flatnonzero(np.diff(np.concatenate([[False], usable, [False]]).astype(int)))
         stretches += [motion.part(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
     return stretches
@@ -55,8 +64,8 @@ def cut(motions: list[Motion], length: int, count: int) -> Windows:
     rows += [rows[0]] * (count - len(rows))
     x = np.stack([motions[i].x[t : t + length + 1] for i, t in rows])
     u = np.stack([motions[i].u[t : t + length] for i, t in rows])
-    weight = (np.arange(count) < len(chosen)).astype(np.float32)
-    return Windows(x.astype(np.float32), u.astype(np.float32), weight)
+    weight = np.arange(count) < len(chosen)
+    return Windows(*(part.astype(jax.dtypes.canonicalize_dtype(float)) for part in (x, u, weight)))
 
 
 def remembering(motions: list[Motion], memory: int) -> list[Motion]:

@@ -13,7 +13,8 @@ from trainer.learning.direction import gauss_newton
 from trainer.learning.evaluation import evaluate
 from trainer.learning.hds import Algorithm
 from trainer.learning.labels import along_trajectory
-from trainer.learning.pods import PODS, PODSConfig
+from trainer.learning.pods import PODS
+from trainer.learning.pods_state import PODSConfig
 from trainer.learning.search import annealing
 from trainer.learning.sharding import batch_mesh
 from trainer.learning.starts import exploring_starts

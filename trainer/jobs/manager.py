@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeVar
 
 from protos.hds import v1
 from trainer.jobs.request import Failed, JobRequest, Progress, Published
@@ -20,6 +21,7 @@ LOG = logging.getLogger("trainer.jobs")
 ENDED = (v1.JOB_STATE_SUCCEEDED, v1.JOB_STATE_FAILED, v1.JOB_STATE_CANCELLED)
 AGAIN_S = 1.0
 """How long to wait for a database that is away."""
+_T = TypeVar("_T")
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -44,6 +46,8 @@ class JobManager:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._worker: BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._publishing = ""
+        """The job whose policy is being published, which can't be cancelled any more."""
         self._load()
         self._numbers = itertools.count(1 + max(map(int, self._jobs), default=0))
 
@@ -51,7 +55,8 @@ class JobManager:
         for blob in self._store.all():
             job = v1.Job.FromString(blob)
             if job.state not in ENDED:
-                job.state, job.error = v1.JOB_STATE_FAILED, "the trainer was stopped while it ran"
+                ran = "it ran" if job.state == v1.JOB_STATE_RUNNING else "it waited for its turn"
+                job.state, job.error = v1.JOB_STATE_FAILED, f"the trainer was stopped while {ran}"
                 self._store.save(job.id, job.SerializeToString())
             self._jobs[job.id] = job
 
@@ -81,8 +86,10 @@ class JobManager:
         return job
 
     async def cancel(self, job_id: str) -> v1.Job:
-        """End a job that has not ended; a running one loses its process."""
+        """End a job that has not ended, nor begun to publish; a running one loses its process."""
         job = self.get(job_id)
+        if job_id == self._publishing:
+            return job
         if job.state == v1.JOB_STATE_RUNNING:
             self._kill_worker()
         if job.state not in ENDED:
@@ -118,20 +125,16 @@ class JobManager:
         job.state, job.phase = v1.JOB_STATE_RUNNING, "starting"
         LOG.info("job %s: %s for %s", job.id, v1.JobKind.Name(job.kind), job.options.task)
         try:
-            pipe.send(self._request_of(job))
+            request = await _persistently(lambda: asyncio.to_thread(self._request_of, job), job)
+            pipe.send(request)
             await self._note(job)
             while isinstance(message := await asyncio.to_thread(pipe.recv), Progress):
                 job.phase, job.progress = message.phase, message.share
                 job.metrics.update(message.metrics)
                 await self._note(job, durable=False)
-            if isinstance(message, Published):
-                published = message
-                await _persistently(lambda: self._publish(job, published), job)
-                job.policy_version, job.state = message.version, v1.JOB_STATE_SUCCEEDED
-                job.phase, job.progress = "done", 1.0
-            else:
-                assert isinstance(message, Failed)
-                job.state, job.error = v1.JOB_STATE_FAILED, message.message
+            if job.state == v1.JOB_STATE_CANCELLED:
+                return
+            await self._conclude(job, message)
         except (EOFError, OSError) as error:
             if job.state == v1.JOB_STATE_CANCELLED:
                 return
@@ -141,6 +144,19 @@ class JobManager:
             job.state, job.error = v1.JOB_STATE_FAILED, str(error)
         LOG.info("job %s: %s %s", job.id, v1.JobState.Name(job.state), job.error or job.policy_version[:12])
         await self._note(job)
+
+    async def _conclude(self, job: v1.Job, outcome: Published | Failed) -> None:
+        """Publish what came of a job, or say what went wrong."""
+        if isinstance(outcome, Failed):
+            job.state, job.error = v1.JOB_STATE_FAILED, outcome.message
+            return
+        self._publishing = job.id
+        try:
+            await _persistently(lambda: self._publish(job, outcome), job)
+        finally:
+            self._publishing = ""
+        job.policy_version, job.state = outcome.version, v1.JOB_STATE_SUCCEEDED
+        job.phase, job.progress = "done", 1.0
 
     def _ready_worker(self) -> Connection:
         if self._pipe is None or self._worker is None or not self._worker.is_alive():
@@ -167,11 +183,11 @@ class JobManager:
             self._changed.notify_all()
 
 
-async def _persistently(write: Callable[[], Awaitable[None]], job: v1.Job) -> None:
-    """Write what a job brought; while the database is away, wait for it."""
+async def _persistently(ask: Callable[[], Awaitable[_T]], job: v1.Job) -> _T:
+    """Return what the database gives or takes for a job; while it is away, wait for it."""
     while True:
         try:
-            return await write()
+            return await ask()
         except StoreUnavailable as error:
             LOG.warning("job %s waits: %s", job.id, error)
             await asyncio.sleep(AGAIN_S)

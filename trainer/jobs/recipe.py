@@ -21,12 +21,12 @@ from trainer.dynamics.windows import Motion, finite
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
-from trainer.learning.pods import PODSInfo, PODSState
+from trainer.learning.pods_state import PODSInfo, PODSState
 from trainer.store.database import open_database
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import COLLECT, RecordedEpisode
 from trainer.tasks import load_task
-from trainer.tasks.task import Task
+from trainer.tasks.task import Task, check_fits
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def run(request: JobRequest, report: Report) -> Published:
 
     Raises:
         NoData: a refit without recorded data.
-        ValueError: an unknown task or rung, or a fraction out of bounds.
+        ValueError: an unknown task or rung, a fraction out of bounds, or data of a plant that the task's file
+            does not describe any more.
     """
     task, metrics = load_task(request.task), {}
     key_fit, key_train = jax.random.split(jax.random.key(request.seed))
@@ -78,8 +79,18 @@ def run(request: JobRequest, report: Report) -> Published:
 
 
 def _recorded(request: JobRequest, task: Task) -> list[RecordedEpisode]:
-    store = ExperienceStore(open_database(request.database))
-    episodes = store.episodes(dataclasses.replace(request.data, task=task.name, purpose=COLLECT))
+    engine = open_database(request.database)
+    try:
+        store = ExperienceStore(engine)
+        episodes = store.episodes(dataclasses.replace(request.data, task=task.name, purpose=COLLECT))
+        for name in {episode.session for episode in episodes}:
+            session = store.session(name)
+            assert session is not None, "an episode belongs to a session"
+            check_fits(
+                session.state_names, session.action_names, session.control_dt_s, task, f"session {name}"
+            )
+    finally:
+        engine.dispose()
     if not episodes:
         raise NoData(request.task)
     return episodes
@@ -130,7 +141,7 @@ def _fraction(request: JobRequest, fit: Fit | None) -> float:
 
 
 def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
-    """Return the state that the parent's training ended with, or None to start from nothing."""
+    """Return a state with the networks that the parent's best policy came from; None without parent."""
     if not request.parent:
         return None
     parent = read_policy(request.checkpoints / request.parent, request.parent)
@@ -178,7 +189,7 @@ def train_policy(
     parts.compile(theta, judged_in)
     best = None
     for number in range(1, rounds + 1):
-        key_round = key if number == 1 else jax.random.fold_in(key, number)
+        key, key_round = jax.random.split(key)
         for epoch, info, best in train(
             parts.algorithm, parts.evaluate, theta, judged_in, config, key_round, warm
         ):

@@ -57,14 +57,14 @@ class Compiled(NamedTuple):
     def calls(self, theta: Theta) -> list[Call]:
         """Return the calls of a training with model parameters `theta` (leading axis N), for `side_by_side`.
 
-        What compiles longest comes last, since it is traced while the others compile already.
+        What takes longest comes first.
         """
         key, planned = jax.random.key(0), schedule(HDSConfig(), 0)
         state = jax.eval_shape(self.init, key)
         return [
-            (self.init, (key,)),
-            (self.regress, (state, planned, key)),
             (self.improve, (state, theta, planned, key)),
+            (self.regress, (state, planned, key)),
+            (self.init, (key,)),
         ]
 
 

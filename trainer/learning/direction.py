@@ -7,13 +7,14 @@ With the states a function x(u) of all actions of a trajectory, its cost is C(u)
     second order    du = −(JᵀJ + mu 1)⁻¹ Jᵀρ
 
 JᵀJ is positive semi-definite by construction, which the curvature of a general reward is not; hence
-tasks give residuals. Eliminating that system block by block, from the last step to the first, is the
-backward pass of iLQR (Li & Todorov, 2004), with V the curvature of the cost to go:
+tasks give residuals. Without damping, eliminating that system block by block, from the last step to the
+first, is the backward pass of iLQR (Li & Todorov, 2004), with V the curvature of the cost to go:
 
     q = G'r + F' lam,   Q = G'G + F'VF
     k = −(Q_uu + mu 1)⁻¹ q_u,   K = −(Q_uu + mu 1)⁻¹ Q_ux
     lam_t = T' (q + Q_zu k),   V_t = T' Q T   with   T' = (1 K')
 
+As there, mu damps the step that is taken and is not part of the cost to go of the steps before it.
 Both need only Jacobians of one step, taken in forward mode and batched over time; no gradient flows
 backwards through the simulator, so a model may contain `while_loop`s and compiles quickly.
 
@@ -69,10 +70,18 @@ def expand(objective: Objective, model: Model, theta: Theta, trajectory: Traject
 
     (F, G), r = jax.vmap(jax.jacfwd(step, has_aux=True))(jnp.concatenate([x, u], axis=-1))
     scale = jnp.sqrt(weights(objective, trajectory.x))
-    phi = scale[-1] * objective.terminal(trajectory.x[-1])
-    P = scale[-1] * jax.jacfwd(objective.terminal)(trajectory.x[-1])
-    step_scale = scale[:-1, None]
-    return Expansion(F, step_scale * r, step_scale[..., None] * G, P.T @ phi, P.T @ P)
+
+    def weighed(leaf: jax.Array, scale: jax.Array) -> jax.Array:
+        """What follows the end weighs nothing, even where it is not finite."""
+        scale = scale.reshape(scale.shape + (1,) * (leaf.ndim - scale.ndim))
+        return jnp.where(scale > 0.0, scale * leaf, 0.0)
+
+    phi = weighed(objective.terminal(trajectory.x[-1]), scale[-1])
+    P = weighed(jax.jacfwd(objective.terminal)(trajectory.x[-1]), scale[-1])
+    ended = (scale[:-1] == 0.0)[:, None, None]
+    return Expansion(
+        jnp.where(ended, 0.0, F), weighed(r, scale[:-1]), weighed(G, scale[:-1]), P.T @ phi, P.T @ P
+    )
 
 
 def gradient(objective: Objective, model: Model, theta: Theta, trajectory: Trajectory) -> Direction:

@@ -23,10 +23,14 @@ Evaluate = Callable[[Parameters, Theta, jax.Array], Evaluation]
 
 
 def score(task: Task, x: jax.Array, u: jax.Array) -> Evaluation:
-    """Score one episode with states `x[T + 1, n]` and actions `u[T, m]`; after its end nothing costs."""
+    """Score one episode with states `x[T + 1, n]` and actions `u[T, m]`; after its end nothing costs.
+
+    An episode that terminates, or whose states do not stay finite, is no success whatever follows.
+    """
     nothing_ahead = lambda x: jnp.zeros(1)  # noqa: E731
     objective = Objective(task.residual, nothing_ahead, task.terminated, 1.0, task.failure)
-    return Evaluation(task.success(x), total_cost(objective, Trajectory(x, u)))
+    whole = jnp.all(jnp.isfinite(x)) & ~jnp.any(jax.vmap(task.terminated)(x))
+    return Evaluation(task.success(x) & whole, total_cost(objective, Trajectory(x, u)))
 
 
 def evaluate(task: Task, model: Model, policy: PolicySpec) -> Evaluate:

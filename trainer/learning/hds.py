@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.learning.evaluation import Evaluate
-from trainer.learning.pods import PODSInfo, PODSState, Schedule
+from trainer.learning.pods_state import PODSInfo, PODSState, Schedule
 from trainer.learning.sharding import batch_mesh, spread
 from trainer.learning.trajectory import Theta
 from trainer.policy.network import Parameters

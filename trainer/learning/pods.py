@@ -4,8 +4,8 @@ One epoch rolls the policy out, treats the actions as free variables, improves e
 regresses the policy on the improved actions at the states of the improved trajectories. Horizons are
 short; a terminal value, regressed on TD(λ) targets of the improved trajectories, stands for the rest.
 
-Notation (with that of `trajectory`)
-    N   trajectories per epoch              D   batches of labels kept
+Notation (with those of `trajectory` and `pods_state`)
+    N   trajectories per epoch
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ import optax
 from trainer.learning.direction import Direction, FindDirection
 from trainer.learning.faults import Fault, find_fault
 from trainer.learning.labels import Labels, Teach, no_labels, push
+from trainer.learning.pods_state import Improvement, PODSConfig, PODSInfo, PODSState, Schedule
 from trainer.learning.regression import Losses, Networks, Regression
 from trainer.learning.search import Search
 from trainer.learning.starts import Starts
@@ -29,101 +30,6 @@ from trainer.tasks.task import Task
 
 SMALLEST_SCALE = 1e-3
 """Of a value, where all start states are at the goal and nothing fails."""
-
-
-@dataclass(frozen=True)
-class PODSConfig:
-    """How PODS learns.
-
-    Attributes:
-        batch: N, trajectories per epoch.
-        horizon: H, control steps per trajectory.
-        passes: improvements of each trajectory per epoch.
-        discount: gamma of one control step.
-        blend: lambda of TD(λ).
-        kept_batches: D, batches of labels that the regression sees.
-        regression_steps: Adam steps per epoch.
-        minibatch: labels per Adam step.
-        target_rate: share of the value's parameters that its slow copy takes over per epoch.
-        value_steps, value_failures: the value begins around that many steps at the cost of the start
-            states, or that many failures if they cost more.
-    """
-
-    batch: int = 128
-    horizon: int = 16
-    passes: int = 2
-    discount: float = 0.98
-    blend: float = 0.8
-    kept_batches: int = 4
-    regression_steps: int = 100
-    minibatch: int = 256
-    target_rate: float = 0.3
-    value_steps: float = 6.0
-    value_failures: float = 0.2
-
-
-class PODSState(NamedTuple):
-    """Everything that the next epoch depends on.
-
-    `policy` is what the regression moves and the roll-outs follow; `average` is its running average
-    over epochs (Polyak & Juditsky, 1992), which wanders less and is the one to publish. The next
-    trajectories begin at `x[N, n]`, whose episodes have `left[N]` control steps to go.
-    """
-
-    policy: Any
-    average: Any
-    value: Any
-    target_value: Any
-    optimiser: Any
-    actions: Labels
-    costs: Labels
-    x: jax.Array
-    left: jax.Array
-    epoch: jax.Array
-
-
-class Schedule(NamedTuple):
-    """What changes from epoch to epoch.
-
-    Noise on the actions, heat of the search, learning rate, and the share of the policy's parameters that
-    its average takes over.
-    """
-
-    noise: jax.Array
-    temperature: jax.Array
-    learning_rate: jax.Array
-    average_rate: jax.Array
-
-
-class Improvement(NamedTuple):
-    """The story of an epoch's improvement, and a part of `PODSInfo`."""
-
-    cost: jax.Array
-    improved_cost: jax.Array
-    gradient_median: jax.Array
-    gradient_p99: jax.Array
-    fault: Fault
-
-
-class PODSInfo(NamedTuple):
-    """The story of one epoch; every field but `fault` is a scalar.
-
-    Attributes:
-        cost: mean cost of a control step of the policy's own trajectories.
-        improved_cost: the same after the improvement.
-        gradient_median, gradient_p99: over the batch, of the norm of ∂C/∂u of a policy's trajectory.
-        fault: the first number that was not finite.
-        policy_loss: mean squared distance from the improved actions.
-        value_loss: mean squared TD error, relative to the value's scale.
-    """
-
-    cost: jax.Array
-    improved_cost: jax.Array
-    gradient_median: jax.Array
-    gradient_p99: jax.Array
-    fault: Fault
-    policy_loss: jax.Array
-    value_loss: jax.Array
 
 
 class _Improved(NamedTuple):
@@ -316,7 +222,7 @@ class PODS:
         """Return where the next trajectories start: where these ended, or anew where the episode is over."""
         last = before.x[:, -1]
         left = state.left - self.config.horizon
-        over = (left <= 0) | jax.vmap(self.task.terminated)(last)
+        over = (left <= 0) | jnp.any(jax.vmap(jax.vmap(self.task.terminated))(before.x), axis=-1)
         over |= ~jnp.all(jnp.isfinite(last), axis=-1)
         anew = self.starts(self.config.batch, key)
         return jnp.where(over[:, None], anew.x, last), jnp.where(over, anew.left, left)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from trainer.learning.pods import PODSState
+from trainer.learning.pods_state import PODSState
 from trainer.learning.trajectory import Theta
 
 AXIS = "batch"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trainer.tasks.task import Task
 
@@ -51,8 +52,17 @@ def exploring_starts(task: Task, share: float, steps: int) -> Starts:
         key_reset, key_explore = jax.random.split(key)
         usual = reset_starts(task)(batch, key_reset)
         anywhere = jax.vmap(task.explore)(jax.random.split(key_explore, batch))
-        explores = jnp.arange(batch) < round(share * batch)
+        explores = _scattered(round(share * batch), batch)
         x = jnp.where(explores[:, None], anywhere, usual.x)
         return Start(x, jnp.where(explores, steps, usual.left))
 
     return draw
+
+
+def _scattered(count: int, batch: int) -> np.ndarray:
+    """Return which `count` of `batch` places explore, always the same.
+
+    They lie anywhere, because dynamics are dealt out by place too: whatever a trajectory runs in, it explores
+    as often.
+    """
+    return np.isin(np.arange(batch), np.random.default_rng(0).permutation(batch)[:count])

@@ -61,6 +61,16 @@ def rollout(model: Model, theta: Theta, law: Law, start: jax.Array, steps: int) 
     return Trajectory(jnp.concatenate([start[None], x]), u)
 
 
+def replay(model: Model, theta: Theta, start: jax.Array, u: jax.Array) -> jax.Array:
+    """Return the states x[H + 1, n] from `start[n]` under the actions `u[H, m]` as they are, not clipped."""
+
+    def advance(x: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x_next = model(theta, x, u)
+        return x_next, x_next
+
+    return jnp.concatenate([start[None], jax.lax.scan(advance, start, u)[1]])
+
+
 def weights(objective: Objective, x: jax.Array) -> jax.Array:
     """Return w[H + 1] of the states `x[H + 1, n]`: γᵗ until a state has terminated, then 0."""
     ended = jax.vmap(objective.terminated)(x)
@@ -77,8 +87,9 @@ def running_costs(objective: Objective, trajectory: Trajectory) -> jax.Array:
 def total_cost(objective: Objective, trajectory: Trajectory) -> jax.Array:
     """Return C = Σ wₜ ½‖rₜ‖² + w_H ½‖φ‖² + γᵗ failure at the first terminated t; +inf where not finite."""
     w = weights(objective, trajectory.x)
-    running = running_costs(objective, trajectory) @ w[:-1]
+    running = jnp.where(w[:-1] > 0.0, running_costs(objective, trajectory), 0.0) @ w[:-1]
     leaves = (w[:-1] > 0.0) & (w[1:] == 0.0)
     failed = objective.failure * objective.discount * w[:-1] @ leaves
-    cost = running + w[-1] * 0.5 * jnp.sum(objective.terminal(trajectory.x[-1]) ** 2) + failed
+    ahead = 0.5 * jnp.sum(objective.terminal(trajectory.x[-1]) ** 2)
+    cost = running + w[-1] * jnp.where(w[-1] > 0.0, ahead, 0.0) + failed
     return jnp.where(jnp.isfinite(cost), cost, jnp.inf)

@@ -65,7 +65,7 @@ def td_lambda(objective: Objective, trajectory: Trajectory, blend: float) -> jax
         cost, value_next, alive_now, alive_next = step
         goes_on = (1.0 - blend) * value_next + blend * ahead
         bootstrap = jnp.where(alive_next, goes_on, objective.failure)
-        target = alive_now * (cost + objective.discount * bootstrap)
+        target = jnp.where(alive_now, cost + objective.discount * bootstrap, 0.0)
         return target, target
 
     steps = (running_costs(objective, trajectory), values[1:], alive[:-1], alive[1:])

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from flax.serialization import from_bytes, to_bytes
 
+from trainer.dynamics.ensemble_rung import EnsembleRung
 from trainer.dynamics.ladder import AUTO, fit_best
 from trainer.dynamics.ladder import rung as rung_of
 from trainer.dynamics.physics_rung import PhysicsRung
@@ -33,7 +34,9 @@ class Identified(NamedTuple):
 
 def without_friction(rung: Rung) -> PhysicsRung:
     """Return the physics of `rung` with no friction to identify."""
-    base = rung.base if isinstance(rung, ResidualRung) else rung
+    base = rung
+    while isinstance(base, ResidualRung | EnsembleRung):
+        base = base.base
     groups = base.groups if isinstance(base, PhysicsRung) else ()
     return PhysicsRung("frictionless", tuple(group for group in groups if group.name != "friction"))
 
@@ -46,14 +49,15 @@ def identify(
     Raises:
         ValueError: there is no such rung, or the motions are too short.
     """
-    key, told = jax.random.key(seed), lambda share: progress(0.7 * share)
+    key, key_reference = jax.random.split(jax.random.key(seed))
+    told = lambda share: progress(0.7 * share)  # noqa: E731
     if model == AUTO:
         rung, fit, _ = fit_best(task, motions, key, told)
     else:
         rung = rung_of(model)
         fit = rung.fit(task, motions, key, told)
     reference = without_friction(rung)
-    frictionless = reference.fit(task, motions, key, lambda share: progress(0.7 + 0.3 * share))
+    frictionless = reference.fit(task, motions, key_reference, lambda share: progress(0.7 + 0.3 * share))
     return Identified(task, rung, fit, frictionless)
 
 

@@ -118,8 +118,11 @@ def read_format(path: Path, task: Task) -> LogFormat:
         raise ValueError(f"{path}: unknown table [{unknown[0]}]; task {task.name} has: {', '.join(sizes)}")
     if missing := [name for name in sizes if name not in tables]:
         raise ValueError(f"{path}: there is no table [{missing[0]}]; needed are: {', '.join(sizes)}")
-    columns = [_column(path, name, tables[name], 1.0 / size) for name, size in sizes.items()]
-    states = len(task.state_names)
+    states, angles = len(task.state_names), {1 + i for i in task.features.angles}
+    columns = [
+        _column(path, name, tables[name], 1.0 / size, at in angles)
+        for at, (name, size) in enumerate(sizes.items())
+    ]
     for i in task.features.angles:
         columns[1 + i] = dataclasses.replace(columns[1 + i], angle=True)
     notes = tuple(f"{name} from {_told(tables[name])}" for name in sizes)
@@ -128,7 +131,7 @@ def read_format(path: Path, task: Task) -> LogFormat:
     )
 
 
-def _column(path: Path, name: str, table: Any, factor: float) -> Column:
+def _column(path: Path, name: str, table: Any, factor: float, angle: bool) -> Column:
     known = ("column", "unit", "scale", "offset", "zero")
     if not isinstance(table, dict):
         raise ValueError(f"{path}: {name} must be a table with some of: {', '.join(known)}")
@@ -142,6 +145,8 @@ def _column(path: Path, name: str, table: Any, factor: float) -> Column:
     scale, offset = (
         _number(path, name, table, key, value) for key, value in (("scale", 1.0), ("offset", 0.0))
     )
+    if "zero" in table and not angle:
+        raise ValueError(f"{path}: [{name}] is no angle that goes round; a zero of its own is an offset")
     offset += _PI if zero == "hanging" else 0.0
     return Column(str(table.get("column", name)), factor * UNITS[unit] * scale, factor * offset)
 

@@ -4,7 +4,7 @@ Positions and velocities are estimated together: around each control step a cubi
 positions that were logged nearby, its slope to the velocities, each weighed by its own noise. Velocities of
 real rigs are noisy, being differences of an encoder: 0.1 rad/s of it are 0.05 rad half a second later. An
 action is the mean over the control step of what was logged. Where time stands still for too long, a new
-stretch begins; states of a log that was sampled at the control step already are taken as they are.
+stretch begins; states of a log whose every interval is the control step already are taken as they are.
 
 Notation
     t, q, v    logged times [N], positions [N] and velocities [N] of one joint

@@ -92,8 +92,7 @@ def _mean_prediction(rung: Rung, task: Task, members: Any, x0: np.ndarray, u: np
     """Return x[W, L + 1, n], the mean over the members."""
     count = jax.tree.leaves(members)[0].shape[0]
     each = [
-        predict(rung, task, u.shape[1])(jax.tree.map(lambda leaf, i=i: leaf[i], members), x0, u)
-        for i in range(count)
+        predict(rung, task)(jax.tree.map(lambda leaf, i=i: leaf[i], members), x0, u) for i in range(count)
     ]
     return np.mean([np.asarray(part) for part in each], axis=0)[..., : len(task.state_names)]
 

@@ -8,6 +8,7 @@ from protos.hds import v1
 from trainer.services.scoring import score_episode
 from trainer.store.records import RecordedEpisode, Selection, SessionInfo, SessionSummary, Transition
 from trainer.tasks import load_task
+from trainer.tasks.task import check_fits
 
 STREAM = "stream"
 
@@ -21,14 +22,13 @@ def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
     message = request.session
     task = load_task(message.task)
     plant = message.plant
-    offered = (tuple(plant.state_names), tuple(plant.action_names), plant.control_dt_s)
-    needed = (task.state_names, task.action_names, task.control_dt)
-    if not message.id or offered != needed:
-        raise ValueError(
-            f"plant {plant.name!r} does not fit task {task.name}: it offers {offered}; needed are {needed}"
-        )
-    info = SessionInfo(message.id, message.task, plant.name, *offered, message.source or STREAM)
-    return info, [_transition(row, len(offered[0]), len(offered[1])) for row in request.transitions]
+    if not message.id:
+        raise ValueError("a session needs an id; it is empty")
+    check_fits(plant.state_names, plant.action_names, plant.control_dt_s, task, f"plant {plant.name!r}")
+    names = (task.state_names, task.action_names)
+    source = message.source or STREAM
+    info = SessionInfo(message.id, message.task, plant.name, *names, plant.control_dt_s, source)
+    return info, [_transition(row, *map(len, names)) for row in request.transitions]
 
 
 def _transition(row: v1.Transition, n: int, m: int) -> Transition:

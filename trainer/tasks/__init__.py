@@ -1,9 +1,12 @@
 """The tasks that `--task` knows: one file each, or a file of the user's own."""
 
+import contextlib
 import dataclasses
 import functools
 import importlib
 import importlib.util
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
@@ -41,24 +44,32 @@ def _task_file(name: str) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def _told_of(name: str, what: object) -> Iterator[None]:
+    """Turn whatever a user's file raises into words, and keep Brax's notices from them."""
+    try:
+        with without_maintenance_notice(), without_warp_notice():
+            yield
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"task {name!r}: {what} fails with {type(error).__name__}: {error}") from error
+
+
 @functools.lru_cache(maxsize=16)
 def _from_file(name: str, changed_ns: int) -> Task:
     """Load the task of a file that was last changed at `changed_ns`; the same file gives the same task."""
     del changed_ns
     path, attribute = _task_file(name), name.rpartition(":")[2]
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"hds_task_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"task {name!r}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    try:
-        with without_maintenance_notice(), without_warp_notice():
-            spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"task {name!r}: {path} fails with {type(error).__name__}: {error}") from error
+    sys.modules[spec.name] = module  # its dataclasses look there for their types
+    with _told_of(name, path):
+        spec.loader.exec_module(module)
     if not hasattr(module, attribute):
         raise ValueError(f"task {name!r}: {path} defines no {attribute}")
     found = getattr(module, attribute)
-    with without_maintenance_notice():
+    with _told_of(name, f"{path}'s {attribute}"):
         task = found() if callable(found) else found
     if not isinstance(task, Task):
         raise ValueError(f"task {name!r}: {attribute} gives a {type(task).__name__}, not a Task")

@@ -34,6 +34,7 @@ def brax_task(
     success: Callable[[jax.Array], jax.Array] | None = None,
     explore: Callable[[jax.Array], jax.Array] | None = None,
     features: FeatureSpec | None = None,
+    failure: float = 0.0,
 ) -> Task:
     """Wrap `env`; its reward, which is not a sum of squares, plays no part.
 
@@ -43,7 +44,13 @@ def brax_task(
 
     Raises:
         TypeError: if `env` is not a `PipelineEnv`, a wrapper say; give its `unwrapped`.
+        ValueError: if something terminates for free: steps cost at least nothing, so ending soon would pay.
     """
+    if terminated is not None and not failure > 0.0:
+        raise ValueError(
+            "with `terminated`, `failure` must be above 0, more than any way of going on costs; "
+            f"got {failure:g}"
+        )
     if not isinstance(env, PipelineEnv):
         raise TypeError(
             f"a Brax PipelineEnv is needed, with a system and a pipeline; got {type(env).__name__}"
@@ -75,6 +82,7 @@ def brax_task(
         explore=explore or reset,
         success=success or survived,
         model=make,
+        failure=failure,
     )
 
 

@@ -1,6 +1,6 @@
 """What is to be done: names and limits, cost, start states, termination and success."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,3 +79,17 @@ class Task:
     def positions(self) -> int:
         """Number of joint positions, the first of the n states; more than d where there are quaternions."""
         return len(self.state_names) - self.joints
+
+
+def check_fits(
+    state_names: Iterable[str], action_names: Iterable[str], control_dt: float, task: Task, what: str
+) -> None:
+    """Check that `what`, a plant or what was recorded of one, is what `task` is about.
+
+    Raises:
+        ValueError: naming what it offers and what is needed.
+    """
+    offered = (tuple(state_names), tuple(action_names), control_dt)
+    needed = (task.state_names, task.action_names, task.control_dt)
+    if offered != needed:
+        raise ValueError(f"{what} does not fit task {task.name}: it offers {offered}; needed are {needed}")
