@@ -1,5 +1,6 @@
 """PolicyAdminService: roll back, and set a shadow."""
 
+import asyncio
 from pathlib import Path
 
 import grpc
@@ -31,7 +32,7 @@ class PolicyAdminService(v1.PolicyAdminServiceServicer):
     ) -> v1.RollBackResponse:
         """Serve the policy before the current one."""
         try:
-            left, version = self._follower.roll_back(request.expected_version)
+            left, version = await self._follower.roll_back(request.expected_version)
         except NothingToRollBackTo as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return v1.RollBackResponse(left_version=left, version=version)
@@ -49,5 +50,5 @@ class PolicyAdminService(v1.PolicyAdminServiceServicer):
             shadow = Shadow(policy, self._directory, self._metrics)
         before, self._service.shadow = self._service.shadow, shadow
         if before is not None:
-            before.close()
+            await asyncio.to_thread(before.close)
         return v1.SetShadowResponse()

@@ -17,7 +17,6 @@ import numpy as np
 from protos.hds import v1
 from protos.transport.access import Access
 
-ECHO = "/hds.v1.PolicyService/Control"
 WARM_UP = 50
 
 

@@ -1,10 +1,12 @@
 """Checkpoints on the controller's own disk, among them the last good one."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 from protos.hds import v1
+from trainer.checkpoint.metadata import is_version
 
 KEPT = 5
 
@@ -41,10 +43,8 @@ class PolicyCache:
 
     def mark_good(self, version: str) -> None:
         """Remember `version` for the next start, and drop the oldest others."""
-        staging = self.root / ".last-good"
-        staging.write_text(version)
-        staging.replace(self.root / "last-good")
-        others = [path for path in self.root.iterdir() if path.is_dir() and path.name != version]
+        self._note("last-good", version)
+        others = [path for path in self.root.iterdir() if is_version(path.name) and path.name != version]
         for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
             shutil.rmtree(path)
 
@@ -55,9 +55,7 @@ class PolicyCache:
 
     def leave_behind(self, version: str) -> None:
         """Remember that `version` was rolled back from; empty forgets it."""
-        staging = self.root / ".rolled-back"
-        staging.write_text(version)
-        staging.replace(self.root / "rolled-back")
+        self._note("rolled-back", version)
 
     def discard(self, version: str) -> None:
         """Drop a damaged copy, so that it is fetched again."""
@@ -77,9 +75,19 @@ class PolicyCache:
                 if path.is_absolute() or ".." in path.parts:
                     raise ValueError(f"the download of {version[:12]} names the path {chunk.path!r}")
                 target = staging / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("ab") as file:
-                    file.write(chunk.data)
+                await asyncio.to_thread(_append, target, chunk.data)
             staging.replace(self.directory(version))
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _note(self, name: str, version: str) -> None:
+        """Write a file whole or not at all."""
+        staging = self.root / f".{name}"
+        staging.write_text(version)
+        staging.replace(self.root / name)
+
+
+def _append(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(data)

@@ -14,7 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from protos.transport.access import Access
 from protos.transport.commands import Certs, Token
-from protos.transport.serving import ServerSecurity
+from protos.transport.serving import CALLS, ServerSecurity
 
 ADDRESS = "127.0.0.1:50052"
 
@@ -42,7 +42,7 @@ class Serve:
     max_batch: int = 64
     """Observations computed together at most, 1 to 64; 1 computes each for itself."""
     max_streams: int = 256
-    """Control streams that may be open at a time."""
+    """Control streams that may be open at a time, 1 to 1000."""
     keep_warm: float = 0.002
     """While a stream is open, rehearse an action this long after the last [s], so that the next finds the
     processor warm; 0 never does."""
@@ -198,7 +198,7 @@ def _check(command: Serve) -> None:
     bounds = {
         "--batch-delay [s]": (command.batch_delay, 0.0, 1.0),
         "--max-batch": (command.max_batch, 1, 64),
-        "--max-streams": (command.max_streams, 1, 100_000),
+        "--max-streams": (command.max_streams, 1, CALLS // 2),  # the others are for everything else
         "--keep-warm [s]": (command.keep_warm, 0.0, 1.0),
         "--grace [s]": (command.grace, 0.0, 3600.0),
     }

@@ -11,7 +11,6 @@ import grpc
 
 from protos.hds import v1
 
-METHOD = "/hds.v1.PolicyService/Control"
 VERSION_DIGITS = 64
 
 

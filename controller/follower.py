@@ -36,6 +36,8 @@ class LabelFollower:
         self._loader = loader
         self._slot = slot
         self._metrics = metrics
+        self._left = loader.cache.left_behind()
+        self._remembering: asyncio.Task | None = None
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -60,15 +62,15 @@ class LabelFollower:
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_S)
 
-    def roll_back(self, expected: str) -> tuple[str, str]:
+    async def roll_back(self, expected: str) -> tuple[str, str]:
         """Serve the policy before the current one; return the versions (left, served).
 
         Raises:
             NothingToRollBackTo: there is none, or `expected` is given and not current.
         """
         left, version = self._slot.roll_back(expected)
-        self._loader.cache.leave_behind(left)
-        self._loader.cache.mark_good(version)
+        await self._leave_behind(left)
+        self._remembering = asyncio.create_task(self._loader.remember(version))  # waits for what loads now
         self._metrics.roll_backs.inc()
         LOG.warning("rolled back from policy %s to %s", left[:12], version[:12])
         return left, version
@@ -77,13 +79,12 @@ class LabelFollower:
         if not version:
             LOG.info("label %r points to no policy yet; waiting", self.label)
             return
-        left = self._loader.cache.left_behind()
-        if version == left:
+        if version == self._left:
             why = "it was rolled back from; move the label to another policy and back to serve it again"
             self._refuse(version, why)
             return
-        if left:
-            self._loader.cache.leave_behind("")
+        if self._left:
+            await self._leave_behind("")
         current = self._slot.current
         if current is None or current.version != version:
             await self._try(version, f"label {self.label!r}")
@@ -98,9 +99,17 @@ class LabelFollower:
             return
         self._slot.swap(policy)
         self._metrics.swaps.labels(version[:12]).inc()
-        await asyncio.to_thread(self._loader.cache.mark_good, version)
+        await self._loader.remember(version)
         elapsed = time.monotonic() - started
         LOG.info("serving policy %s (%s), ready after %.3f s", version[:12], origin, elapsed)
+
+    async def _leave_behind(self, version: str) -> None:
+        """Do not serve `version` again when the label says so; empty forgets it."""
+        self._left = version
+        try:
+            await asyncio.to_thread(self._loader.cache.leave_behind, version)
+        except OSError as error:
+            LOG.error("what was rolled back from is not kept for the next start: %s", error)
 
     def _refuse(self, version: str, why: str) -> None:
         self._slot.refuse(version, why)

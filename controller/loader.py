@@ -1,6 +1,7 @@
 """From a version's name to a policy that is loaded and warm."""
 
 import asyncio
+import logging
 
 import grpc
 
@@ -9,6 +10,9 @@ from controller.served_policy import ServedPolicy, UnusablePolicy
 from controller.slot import PolicySlot
 from protos.hds import v1
 from trainer.checkpoint.manifest import CorruptCheckpoint
+from trainer.checkpoint.metadata import VERSION_DIGITS, is_version
+
+LOG = logging.getLogger("controller")
 
 
 class Refused(RuntimeError):
@@ -31,6 +35,10 @@ class PolicyLoader:
         Raises:
             Refused: saying why not.
         """
+        if not is_version(version):
+            raise Refused(
+                f"{version!r} is no version of a policy; that is {VERSION_DIGITS} hexadecimal digits"
+            )
         async with self._lock:
             policy = self._slot.get(version)
             if policy is not None:
@@ -42,10 +50,24 @@ class PolicyLoader:
             except CorruptCheckpoint as error:
                 self.cache.discard(version)
                 raise Refused(str(error)) from error
-            except (UnusablePolicy, ValueError, KeyError, TypeError, OSError) as error:
+            except Refused:
+                raise
+            except (UnusablePolicy, OSError) as error:
                 raise Refused(str(error)) from error
+            except (
+                Exception
+            ) as error:  # whatever a policy's files and XLA come up with: the one before serves on
+                raise Refused(f"it cannot be built ({type(error).__name__}: {error})") from error
             self._slot.keep(policy)
             return policy
+
+    async def remember(self, version: str) -> None:
+        """Let `version` be the one to start with next time; where that can't be written, serving goes on."""
+        async with self._lock:
+            try:
+                await asyncio.to_thread(self.cache.mark_good, version)
+            except OSError as error:
+                LOG.error("policy %s serves, but is not kept for the next start: %s", version[:12], error)
 
     async def _download(self, version: str) -> None:
         if self.registry is None:

@@ -21,6 +21,7 @@ from protos.hds import v1
 HELLO_S = 10.0
 IDLE_S = 600.0
 WATCH_S = 1.0
+MOST_TOGETHER = 256
 
 
 class BadObservation(ValueError):
@@ -134,9 +135,12 @@ class PolicyService(v1.PolicyServiceServicer):
 
     async def Act(self, request: v1.ActRequest, context: grpc.aio.ServicerContext) -> v1.ActResponse:
         """Answer a batch of independent observations with one version."""
-        policy = self._slot.current
+        policy, asked = self._slot.current, len(request.observations)
         if policy is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, self._not_ready())
+        if asked > MOST_TOGETHER:
+            why = f"{asked} observations came in one call; the most is {MOST_TOGETHER}: others wait meanwhile"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
         try:
             x = [decode(observation, policy) for observation in request.observations]
         except BadObservation as error:
@@ -193,10 +197,13 @@ class PolicyService(v1.PolicyServiceServicer):
     async def _greet(self, hello: v1.Hello, stream: Stream) -> v1.ControlResponse:
         policy = self._slot.current
         if hello.policy_version:
+            stream.seen = math.inf  # loading may take long, and the plant can do nothing but wait
             try:
                 policy = await self._loader.load(hello.policy_version)
             except Refused as error:
                 return _error(v1.ERROR_CODE_NO_SUCH_VERSION, str(error))
+            finally:
+                stream.seen = time.perf_counter()
         if policy is None:
             return _error(v1.ERROR_CODE_NOT_READY, self._not_ready())
         if why := policy.mismatch(hello.plant):

@@ -5,6 +5,7 @@ wait for it. Each comparison is a JSON line in `shadow.jsonl` of the state direc
 10 MB and keeps three older files.
 """
 
+import contextlib
 import json
 import logging
 import queue
@@ -35,6 +36,7 @@ class Shadow:
         self._difference = metrics.shadow_difference.labels(policy.version[:12])
         self._queue: queue.Queue[tuple | None] = queue.Queue(WAITING)
         self._compared, self._skipped, self._sum, self._largest = 0, 0, 0.0, 0.0
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
 
@@ -59,18 +61,15 @@ class Shadow:
         )
 
     def close(self) -> None:
-        """End the comparison."""
-        while True:
-            try:
-                self._queue.put_nowait(None)
-                break
-            except queue.Full:
-                self._queue.get_nowait()
-        self._thread.join(timeout=1.0)
+        """End the comparison, after the observation that it is at; blocks until then."""
+        self._ended.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)  # in case it waits
+        self._thread.join()
         self._file.close()
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None and not self._ended.is_set():
             client, sequence, x, u, version = item
             shadow = self.policy.act(x[None])[0]
             difference = np.abs(shadow - u)

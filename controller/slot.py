@@ -62,12 +62,12 @@ class PolicySlot:
         """Serve the policy before the current one; return the versions (left, served).
 
         Raises:
-            NothingToRollBackTo: there is none, or `expected` is given and not current.
+            NothingToRollBackTo: there is none, or `expected`, its first digits, is given and not current.
         """
         current, previous = self.current, self.previous
         if current is None or previous is None:
             raise NothingToRollBackTo("there is no policy before the current one")
-        if expected and expected != current.version:
+        if not current.version.startswith(expected):
             raise NothingToRollBackTo(
                 f"policy {current.version[:12]} is current, not {expected[:12]}; nothing was changed"
             )

@@ -1,6 +1,7 @@
 """`hds-real-env`: drive a plant with the served policy, and record what it does."""
 
 import contextlib
+import functools
 import json
 import math
 import queue
@@ -32,6 +33,7 @@ from real_env.spool import MOST, Spool
 from real_env.uplink import RefusedByTrainer, Uplink
 
 FLUSH_S = 30.0
+LONGEST_EPISODE_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _check(command: Run) -> list[phases.Phase]:
     bounds = {
         "--collect [s]": (command.collect, 0.0, float("inf")),
         "--evaluate [episodes]": (command.evaluate, 0, float("inf")),
-        "--episode-seconds [s]": (command.episode_seconds, 0.0, float("inf")),
+        "--episode-seconds [s]": (command.episode_seconds, 0.0, LONGEST_EPISODE_S),
         "--deadline [share of the control step]": (command.deadline, 0.0, 1.0),
         "--max-misses [control steps]": (command.max_misses, 0, float("inf")),
     }
@@ -104,6 +106,8 @@ def _check(command: Run) -> list[phases.Phase]:
         if value is not None and not low < value <= high:
             most = f" and at most {high:g}" if math.isfinite(high) else ""
             raise ValueError(f"{name} must be above {low:g}{most}; got {value:g}")
+    if command.seed < 0:
+        raise ValueError(f"--seed must be at least 0; got {command.seed}")
     command.faults.check()
     command.access.check()
     wanted = []
@@ -184,56 +188,70 @@ def _make_plant(command: Run) -> Plant:
 
 
 def _run(command: Run, stop: threading.Event) -> int:
-    events = Events(command.events)
-    try:
-        wanted = _check(command)
-        spool = Spool(command.spool, command.spool_limit)
-        emergency_stop = EmergencyStop(command.spool)
-        if command.reset_stop:
-            emergency_stop.reset()
-        emergency_stop.check()
-        events.say(f"preparing plant {command.plant} …")
-        plant = _make_plant(command)
-    except (ValueError, OSError, ModuleNotFoundError, StopIsLatched) as error:
-        events.say(f"hds-real-env: {error}")
-        return 2
-    clock = WallClock() if command.real_time else VirtualClock()
-    session = v1.Session(id=new_session_id(), task=command.task, plant=plant.spec.message())
-    link = PolicyLink(
-        command.controller, command.access, plant.spec, clock, events.say, command.policy_version
-    )
+    events, emergency_stop = Events(command.events), EmergencyStop(command.spool)
+    with contextlib.ExitStack() as at_end:
+        try:
+            wanted = _check(command)
+            if command.reset_stop:
+                emergency_stop.reset()
+            emergency_stop.check()
+            runner = _prepared(command, events, stop, at_end)
+        except (ValueError, OSError, ModuleNotFoundError, StopIsLatched) as error:
+            events.say(f"hds-real-env: {error}")
+            return 2
+        try:
+            spec = runner.plant.spec
+            events.emit("ready", session=runner.message.id, plant=spec.name, parameters=spec.parameters)
+            return _drive(runner, wanted or map(phases.parse, _spoken(stop)), events)
+        except Stopped as error:
+            emergency_stop.latch(str(error))
+            events.say(f"hds-real-env: {error}; the stop is latched until a start with --reset-stop")
+            return 1
+        except (ValueError, OSError, Refused, RefusedByTrainer) as error:
+            events.say(f"hds-real-env: {error}")
+            return 1
+
+
+def _prepared(command: Run, events: Events, stop: threading.Event, at_end: contextlib.ExitStack) -> Session:
+    """Return everything that a run needs; `at_end` lets go of it, the plant first."""
+    spool = Spool(command.spool, command.spool_limit)
+    at_end.callback(spool.close)
+    events.say(f"preparing plant {command.plant} …")
+    plant = _make_plant(command)
+    closing = at_end.enter_context(contextlib.ExitStack())
+    closing.callback(plant.close)
+    spec, clock = plant.spec, WallClock() if command.real_time else VirtualClock()
+    session = v1.Session(id=new_session_id(), task=command.task, plant=spec.message())
     uplink = Uplink(command.trainer, command.access, spool, session.id, events.say)
-    settings = LoopSettings(
-        max(1, round(command.episode_seconds / plant.spec.control_dt)),
-        command.deadline,
-        command.max_misses,
-        FALLBACKS[command.fallback],
-        command.limits,
+    at_end.callback(_send_rest, uplink, spool, events)
+    link = PolicyLink(command.controller, command.access, spec, clock, events.say, command.policy_version)
+    at_end.callback(link.close)
+    at_end.callback(closing.close)  # before link and uplink
+    steps = max(1, round(command.episode_seconds / spec.control_dt))
+    fallback = FALLBACKS[command.fallback]
+    settings = LoopSettings(steps, command.deadline, command.max_misses, fallback, command.limits)
+    excitation = Excitation(command.excitation, spec.control_dt, len(spec.action_names), command.seed)
+    tell = functools.partial(events.emit, "progress")
+    return Session(
+        session,
+        plant,
+        link,
+        spool,
+        uplink,
+        clock,
+        settings,
+        excitation,
+        stop,
+        lambda share: tell(share=share),
     )
-    progress = lambda share: events.emit("progress", share=share)  # noqa: E731
-    size = len(plant.spec.action_names)
-    excitation = Excitation(command.excitation, plant.spec.control_dt, size, command.seed)
-    runner = Session(session, plant, link, spool, uplink, clock, settings, excitation, stop, progress)
-    try:
-        events.emit("ready", session=session.id, plant=plant.spec.name, parameters=plant.spec.parameters)
-        requested = wanted or map(phases.parse, _spoken(stop))
-        return _drive(runner, requested, events)
-    except Stopped as error:
-        emergency_stop.latch(str(error))
-        events.say(f"hds-real-env: {error}; the stop is latched until a start with --reset-stop")
-        return 1
-    except (ValueError, OSError, Refused, RefusedByTrainer) as error:
-        events.say(f"hds-real-env: {error}")
-        return 1
-    finally:
-        plant.close()
-        link.close()
-        with contextlib.suppress(RefusedByTrainer):
-            uplink.flush(1.0)
-        uplink.close()
-        if left := spool.waiting():
-            events.say(f"{left} transitions wait in {command.spool}; the next run sends them")
-        spool.close()
+
+
+def _send_rest(uplink: Uplink, spool: Spool, events: Events) -> None:
+    with contextlib.suppress(RefusedByTrainer):
+        uplink.flush(1.0)
+    uplink.close()
+    if left := spool.waiting():
+        events.say(f"{left} transitions wait in {spool.path}; the next run sends them")
 
 
 def _drive(runner: Session, requested: Iterator[phases.Phase] | list[phases.Phase], events: Events) -> int:

@@ -150,7 +150,7 @@ def run_episode(
             raise Stopped(
                 f"stopped after {misses_in_row} consecutive answers were missed; the last: {decision.reason}"
             )
-        reading, u_last = after, decision.applied
+        reading, u_last = after, np.clip(decision.applied, -1.0, 1.0)
         if after.terminated or ended:
             break
     return timing
@@ -197,10 +197,17 @@ def _limited(decision: Decision, u_last: np.ndarray, limits: Limits, control_dt:
 
 def _as_told(decision: Decision, after: Reading) -> Decision:
     """Return `decision` with what the plant says it applied, where it says so."""
-    if after.u_applied is None or np.array_equal(after.u_applied, decision.applied):
+    told = after.u_applied
+    if told is None or np.array_equal(told, decision.applied):
         return decision
-    reason = "; ".join(filter(None, (decision.reason, "the plant tells that it applied this")))
-    return decision._replace(applied=after.u_applied, reason=reason)
+    usable = told.shape == decision.applied.shape and np.all(np.isfinite(told))
+    why = (
+        "the plant tells that it applied this"
+        if usable
+        else f"the plant tells that it applied {told.tolist()}"
+    )
+    reason = "; ".join(filter(None, (decision.reason, why)))
+    return decision._replace(applied=told if usable else decision.applied, reason=reason)
 
 
 def _transition(

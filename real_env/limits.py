@@ -46,10 +46,14 @@ class Limits:
             raise ValueError(f"--limits.state must be above 0 for each state; got {self.state}")
 
     def applied(self, u: np.ndarray, u_last: np.ndarray, control_dt: float) -> tuple[np.ndarray, str]:
-        """Return what may be applied of u[m] after u_last[m], and which limit changed it (empty: none)."""
+        """Return what may be applied of u[m] after u_last[m], and which limit changed it (empty: none).
+
+        Where the two contradict each other, after an action beyond its limit, size counts and not change.
+        """
         step = self.slew * control_dt
         within = np.clip(u, -self.action, self.action)
-        slow = np.clip(within, u_last - step, u_last + step).astype(np.float32)
+        slow = np.clip(within, u_last - step, u_last + step)
+        slow = np.clip(slow, -self.action, self.action).astype(np.float32)
         reasons = [
             f"limited to a size of {self.action:g}" if np.any(within != u) else "",
             f"limited to a change of {self.slew:g} per second"

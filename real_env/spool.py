@@ -4,8 +4,11 @@ SQLite in WAL mode: a commit costs no fsync, so that recording a tick takes some
 microseconds, and survives the death of the process. It is bounded: what does not fit is told, never dropped.
 """
 
+import contextlib
+import fcntl
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from protos.hds import v1
@@ -23,10 +26,12 @@ CREATE TABLE IF NOT EXISTS transitions (
 
 MOST = 1_000_000
 """Transitions; some 250 MB."""
+BUSY_S = 1.0
+"""How long to wait for another program that has the file locked."""
 
 
 class SpoolFull(OSError):
-    """A transition could not be kept."""
+    """Nothing more can be kept."""
 
 
 class Spool:
@@ -36,23 +41,36 @@ class Spool:
         """Open or create the spool at `path`, for at most `most` transitions of all sessions.
 
         Raises:
-            OSError: naming the path, if it cannot be written.
+            OSError: naming the path, if it cannot be written, or another run uses it: each needs its own.
         """
         self.path, self.most = path, most
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._held = path.with_name(path.name + ".lock").open("w")
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(f"the spool {path} is in use by another run; give each its own --spool") from error
+        except OSError as error:
+            raise OSError(f"the spool {path} cannot be written ({error}); give a writable --spool") from error
+        try:
+            self._database = sqlite3.connect(
+                path, timeout=BUSY_S, check_same_thread=False, isolation_level=None
+            )
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise OSError(f"the spool {path} cannot be written ({error}); give a writable --spool") from error
         self._lock = threading.Lock()
         self._count = self._database.execute("SELECT COUNT(*) FROM transitions").fetchone()[0]
 
     def open_session(self, session: v1.Session) -> None:
-        """Note who the following transitions belong to."""
-        with self._lock:
+        """Note who the following transitions belong to.
+
+        Raises:
+            SpoolFull: it cannot be noted.
+        """
+        with self._writing():
             self._database.execute(
                 "INSERT OR IGNORE INTO sessions VALUES (?, ?)", (session.id, session.SerializeToString())
             )
@@ -64,23 +82,19 @@ class Spool:
             SpoolFull: there are `most`, or the disk takes no more; this one is not kept.
         """
         row = (session, transition.sequence, transition.SerializeToString())
-        with self._lock:
+        with self._writing():
             if self._count >= self.most:
                 raise SpoolFull(
                     f"the spool {self.path} is full: {self._count} transitions wait for the trainer, allowed "
                     f"are {self.most}; connect the trainer, or give a larger --spool-limit"
                 )
-            try:
-                self._database.execute("INSERT INTO transitions VALUES (?, ?, ?)", row)
-            except sqlite3.OperationalError as error:
-                raise SpoolFull(f"the spool {self.path} takes no more ({error}); make space") from error
+            self._database.execute("INSERT INTO transitions VALUES (?, ?, ?)", row)
             self._count += 1
 
     def sessions(self) -> list[v1.Session]:
         """Return the sessions that have transitions here, in the order of their ids."""
-        query = (
-            "SELECT session FROM sessions WHERE id IN (SELECT DISTINCT session FROM transitions) ORDER BY id"
-        )
+        kept = "SELECT 1 FROM transitions WHERE transitions.session = sessions.id"
+        query = f"SELECT session FROM sessions WHERE EXISTS ({kept}) ORDER BY id"
         with self._lock:
             return [v1.Session.FromString(blob) for (blob,) in self._database.execute(query)]
 
@@ -94,8 +108,12 @@ class Spool:
         return [v1.Transition.FromString(blob) for (blob,) in rows]
 
     def acknowledge(self, session: str, next_sequence: int) -> None:
-        """Drop the transitions with a smaller sequence number: the trainer has them."""
-        with self._lock:
+        """Drop the transitions with a smaller sequence number: the trainer has them.
+
+        Raises:
+            SpoolFull: the disk does not even take that; they stay, and do no harm.
+        """
+        with self._writing():
             gone = self._database.execute(
                 "DELETE FROM transitions WHERE session = ? AND sequence < ?", (session, next_sequence)
             )
@@ -110,3 +128,12 @@ class Spool:
         """Close the file."""
         with self._lock:
             self._database.close()
+            self._held.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                raise SpoolFull(f"the spool {self.path} takes no more ({error}); make space") from error

@@ -8,7 +8,7 @@ import grpc
 from protos.hds import v1
 from protos.transport.access import Access
 from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason
-from real_env.spool import Spool
+from real_env.spool import Spool, SpoolFull
 
 BATCH = 50
 
@@ -80,13 +80,19 @@ class Uplink:
                     self._changed.wait_for(lambda: self._stopping or self._sessions())
             except GapFound as error:
                 self._say(f"the trainer at {self.address} asks again: {error}")
-            except (grpc.RpcError, ValueError) as error:
+            except (grpc.RpcError, ValueError, SpoolFull) as error:
                 if self._stopping:
                     return
-                why = reason(error) if isinstance(error, grpc.RpcError) else str(error)
-                self._say(f"waiting for the trainer at {self.address} ({why}); transitions are kept on disk")
+                self._say(self._trouble(error))
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping, next(waits))
+
+    def _trouble(self, error: Exception) -> str:
+        """Return what keeps transitions from being sent, and that none is lost."""
+        if isinstance(error, SpoolFull):
+            return f"sending waits: {error}"
+        why = reason(error) if isinstance(error, grpc.RpcError) else str(error)
+        return f"waiting for the trainer at {self.address} ({why}); transitions are kept on disk"
 
     def _sessions(self) -> list[v1.Session]:
         """Return the sessions to send, the live one last."""

@@ -57,7 +57,7 @@ def publish_policy(
     """Export a policy into the state of a trainer that does not run, and label it."""
 
     async def publish() -> str:
-        trainer = Trainer(state_dir, "")
+        trainer = Trainer(state_dir, "", open_to_all=True)
         chosen = parameters(seed, spec) if tree is None else tree
         version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec))
         job = v1.Job(options=v1.TrainingOptions(task=TASK.name, label=label))

@@ -54,6 +54,43 @@ def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(two_ver
     assert "000000000000" in unknown.message
 
 
+@pytest.mark.parametrize("name", ["../victim", ".", "{root}/victim", "A" * 64])
+def test_what_is_no_version_names_no_path(two_versions: tuple, tmp_path: Path, name: str) -> None:
+    channel, *_ = two_versions
+    victim = tmp_path / "victim" / "precious"
+    victim.parent.mkdir()
+    victim.touch()
+    error = Stream(v1.PolicyServiceStub(channel), pin=name.format(root=tmp_path)).greeting.error
+    assert error.code == v1.ERROR_CODE_NO_SUCH_VERSION
+    assert "is no version of a policy" in error.message
+    with pytest.raises(grpc.RpcError, match="is no version of a policy"):
+        v1.PolicyAdminServiceStub(channel).SetShadow(v1.SetShadowRequest(version=name.format(root=tmp_path)))
+    assert victim.exists()
+    assert (tmp_path / "controller" / "last-good").exists()
+
+
+def test_a_controller_that_can_remember_nothing_serves_on(two_versions: tuple, tmp_path: Path) -> None:
+    channel, trainer, _, b, program, _ = two_versions
+    stub, admin = v1.PolicyServiceStub(channel), v1.PolicyAdminServiceStub(channel)
+    for name in (".last-good", ".rolled-back"):
+        (tmp_path / "controller" / name).mkdir()  # where a file would be written
+    move(trainer, b)
+    eventually(lambda: served(stub, b))
+    answer = admin.RollBack(v1.RollBackRequest(expected_version=b[:8]))
+    assert answer.left_version == b
+    assert Stream(stub).observe(0, X).action.policy_version == answer.version
+    assert program.process.poll() is None
+
+
+def test_a_call_with_too_many_observations_is_refused_with_the_bound(two_versions: tuple) -> None:
+    channel, *_ = two_versions
+    stub = v1.PolicyServiceStub(channel)
+    observation = v1.Observation(x=X)
+    assert len(stub.Act(v1.ActRequest(observations=[observation] * 256)).actions) == 256
+    with pytest.raises(grpc.RpcError, match="257 observations came in one call; the most is 256"):
+        stub.Act(v1.ActRequest(observations=[observation] * 257))
+
+
 def test_a_roll_back_is_one_call_and_lasts_until_the_label_moves(
     two_versions: tuple, programs: Programs
 ) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import dataclasses
 import multiprocessing
@@ -18,9 +19,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.postgres import PostgreSQL
+from trainer.services.group_commit import GroupCommit
 from trainer.store.database import StoreUnavailable, open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
-from trainer.store.records import COLLECT, EVALUATE, Batch, Selection, SequenceGap, SessionInfo, Transition
+from trainer.store.records import (
+    COLLECT,
+    EVALUATE,
+    Batch,
+    OtherSession,
+    Selection,
+    SequenceGap,
+    SessionInfo,
+    Transition,
+)
 from trainer.store.schema import AUDIT, METADATA
 
 SESSION = SessionInfo("s1", "cartpole_swingup", "brax-friction", ("a", "b"), ("u",), 0.04)
@@ -56,6 +67,56 @@ def test_a_gap_is_refused_and_nothing_of_the_batch_is_stored(store: ExperienceSt
     with pytest.raises(SequenceGap, match="sequence 3 of session s1 leaves a gap; the next one is 2"):
         store.append(SESSION, [transition(1), transition(3)])
     assert store.watermark("s1") == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"task": "pendulum"}, "task 'cartpole_swingup', not 'pendulum'"),
+        ({"control_dt_s": 0.05}, "0.04, not 0.05"),
+    ],
+)
+def test_a_known_session_does_not_change_its_task_or_plant(
+    store: ExperienceStore, changed: dict, told: str
+) -> None:
+    store.append(SESSION, [transition(0)])
+    with pytest.raises(OtherSession, match=told):
+        store.append(dataclasses.replace(SESSION, **changed), [transition(1)])
+    fresh = dataclasses.replace(SESSION, id="s2")
+    taken, refused = store.append_all(
+        [Batch(fresh, [transition(0)]), Batch(dataclasses.replace(fresh, **changed), [transition(1)])]
+    )
+    assert taken == 1
+    assert isinstance(refused, OtherSession)
+    assert (store.watermark("s1"), store.watermark("s2")) == (1, 1)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_episode_that_evaluates_in_any_step_is_not_learned_from(
+    store: ExperienceStore, at_once: bool
+) -> None:
+    rows = [transition(0), transition(1, purpose=EVALUATE), transition(2)]
+    for batch in [rows] if at_once else [[row] for row in rows]:
+        store.append(SESSION, batch)
+    assert not store.episodes(Selection(purpose=COLLECT))
+    assert store.episodes(Selection(purpose=EVALUATE))[0].u.shape == (3, 1)
+
+
+def test_what_no_database_takes_of_one_stream_keeps_no_other_from_being_stored(
+    store: ExperienceStore,
+) -> None:
+    async def together() -> list:
+        commits, other = GroupCommit(store), dataclasses.replace(SESSION, id="s2")
+        first = asyncio.create_task(commits.append(Batch(SESSION, [transition(0)])))  # the others wait for it
+        await asyncio.sleep(0)
+        broken = transition(0)._replace(t_ns=2**70)
+        later = [Batch(other, [broken]), Batch(SESSION, [transition(1)])]
+        return await asyncio.gather(first, *map(commits.append, later), return_exceptions=True)
+
+    first, broken, good = asyncio.run(together())
+    assert (first, good) == (1, 2)
+    assert isinstance(broken, Exception)
+    assert (store.watermark("s1"), store.watermark("s2")) == (2, 0)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

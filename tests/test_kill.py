@@ -5,6 +5,7 @@ pytest -m slow tests/test_kill.py       200 kills for each database, some ten mi
 
 import random
 import resource
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +154,35 @@ def test_a_trainer_whose_disk_is_full_acknowledges_nothing_and_recovers_by_itsel
     uplink.close()
     database = f"sqlite:///{tmp_path / 'trainer' / 'hds.sqlite'}"
     assert stored(database) == {"s1": list(range(3000))}
+
+
+def test_two_runs_never_share_a_spool(tmp_path: Path) -> None:
+    first = Spool(tmp_path / "spool.sqlite")
+    with pytest.raises(OSError, match="is in use by another run; give each its own --spool"):
+        Spool(tmp_path / "spool.sqlite")
+    first.close()
+    Spool(tmp_path / "spool.sqlite").close()
+
+
+def test_sending_goes_on_after_the_spool_could_not_be_written(programs: Programs, tmp_path: Path) -> None:
+    path, said, told = tmp_path / "spool.sqlite", [], threading.Event()
+    spool = Spool(path)
+    spool.open_session(session("s1"))
+    for sequence in range(100):
+        spool.append("s1", transition(sequence))
+    _, address = programs.trainer()
+
+    def say(text: str) -> None:
+        said.append(text)
+        told.set()
+
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    uplink = Uplink(address, Access(), spool, "none", say)
+    assert told.wait(FLUSH_S)
+    assert "sending waits: the spool" in said[0]
+    assert "database is locked" in said[0]
+    other.execute("ROLLBACK")
+    assert uplink.flush(FLUSH_S)
+    uplink.close()
+    assert stored(f"sqlite:///{tmp_path / 'trainer' / 'hds.sqlite'}") == {"s1": list(range(100))}

@@ -13,7 +13,7 @@ from real_env.episode import LoopSettings, Numbering, Stopped, run_episode
 from real_env.excitation import Excitation
 from real_env.fallback import FALLBACKS
 from real_env.limits import Limits
-from real_env.plant import PlantSpec
+from real_env.plant import PlantSpec, Reading
 from tests.programs import STILL, run
 from tests.test_episode import Cart, Scripted, drive, good
 
@@ -42,6 +42,31 @@ def test_whoever_acts_action_and_slew_stay_within_their_limits(
     applied = np.concatenate([[0.0], cart.commands])
     assert np.all(np.abs(applied) <= most + 1e-6)
     assert np.all(np.abs(np.diff(applied)) <= slew * 0.04 + 1e-6)
+
+
+def test_after_an_action_beyond_its_limit_the_size_counts_and_not_the_change() -> None:
+    applied, reason = Limits(action=0.3, slew=5.0).applied(np.zeros(1), np.ones(1, np.float32), 0.04)
+    np.testing.assert_allclose(applied, [0.3])
+    assert reason
+
+
+@pytest.mark.parametrize("told", [[np.nan], [1.5], [0.1, 0.2]])
+def test_whatever_a_plant_says_it_applied_the_next_command_is_within_the_limits(told: list[float]) -> None:
+    class Teller(Cart):
+        def exchange(self, command: np.ndarray) -> Reading:
+            return super().exchange(command)._replace(u_applied=np.array(told, np.float32))
+
+    cart, seen = Teller(), []
+
+    def answer(observation: v1.Observation) -> v1.Action:
+        seen.append(list(observation.u_last))
+        return v1.Action(sequence=observation.sequence, u=[0.25])
+
+    _, recorded, _ = drive(answer, steps=4, plant=cart, limits=Limits(action=0.5))
+    assert cart.commands == [0.25] * 4
+    assert all(np.all(np.isfinite(row.u_applied)) for row in recorded)
+    assert "the plant tells that it applied" in recorded[0].reason
+    assert all(len(last) == 1 and abs(last[0]) <= 1.0 for last in seen[1:])
 
 
 def test_requested_and_applied_and_the_limit_between_them_are_recorded() -> None:

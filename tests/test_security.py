@@ -280,6 +280,7 @@ def test_certificates_and_tokens_are_never_overwritten_and_kept_from_others(tmp_
         ('[[token]]\nname = "a/b"\nrights = ["act"]\nsha256 = ""', "a token's name is"),
         ('[[token]]\nname = "a"\nrights = ["act"]\nsha256 = "12"', "must be 64 hexadecimal digits"),
         ("token = 3", "cannot be used"),
+        ('[[tokens]]\nname = "a"', "unknown entry 'tokens'"),
         ('[[certificate]]\nname = "a"\nrights = []', "at least one; got"),
     ],
 )
@@ -298,3 +299,25 @@ def test_a_token_travels_over_tls_only(tmp_path: Path) -> None:
     refused = run("trainer", "serve", "--port", "0", "--security.tokens", str(tmp_path / "a.token"))
     assert refused.returncode != 0
     assert "--security.tokens needs TLS" in refused.stderr
+
+
+def test_the_right_to_log_runs_no_file_of_the_trainers_machine(
+    programs: Programs, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\nPath('was-run').touch()\nfrom trainer.tasks.cartpole_swingup import TASK\n"
+    )
+    rig, admin = site.client("rig", "log"), site.client("admin", "admin")
+    _, address = programs.trainer("0", *site.with_tokens())
+    channel = rig.channel(address)
+
+    def append() -> v1.AppendResponse:
+        request = v1.AppendRequest(session=v1.Session(id="s1", task="mine.py:TASK", plant=PLANT))
+        return next(iter(v1.ExperienceServiceStub(channel).Append(iter([request]), timeout=30.0)))
+
+    assert "needs the right of administration" in append().refusal
+    assert not (tmp_path / "was-run").exists()
+    options = v1.TrainingOptions(task="mine.py:TASK", epochs=1, label="x")
+    v1.TrainingServiceStub(admin.channel(address)).StartTraining(v1.StartTrainingRequest(options=options))
+    assert not append().refusal

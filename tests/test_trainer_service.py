@@ -1,5 +1,6 @@
 """The trainer as a process."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,10 @@ from tests.programs import Programs, free_port, kill, ready
 from tests.published import TASK
 from trainer.checkpoint.reader import read_item
 from trainer.client import CallFailed, TrainerClient
+from trainer.jobs.manager import JobManager
+from trainer.jobs.request import JobRequest, Published
+from trainer.store.database import open_database
+from trainer.store.jobs import JobStore
 
 
 def stored(address: str, name: str = "s1") -> list[int]:
@@ -96,6 +101,74 @@ def test_a_refused_batch_does_not_end_the_stream(programs: Programs) -> None:
     assert [answer.next_sequence for answer in answers] == [1, 1, 2]
     assert "leaves a gap; the next one is 1" in answers[1].gap
     assert stub.GetWatermark(v1.GetWatermarkRequest(session="s1")).next_sequence == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"reason": "a\0b"}, "the reason must have no zero byte"),
+        ({"policy_version": "x" * 3000}, "at most 2000 letters; it has 3000"),
+        ({"episode": 2**31}, "episode 2147483648 or the sequence is too large"),
+    ],
+)
+def test_what_some_database_would_not_take_is_refused_before_any(
+    programs: Programs, wrong: dict, told: str
+) -> None:
+    _, address = programs.trainer()
+    stub, row = v1.ExperienceServiceStub(ready(address)), transition(0)
+    row.MergeFrom(v1.Transition(**wrong))
+    requests = [v1.AppendRequest(session=session(), transitions=[one]) for one in (row, transition(0))]
+    refused, taken = stub.Append(iter(requests))
+    assert told in refused.refusal
+    assert (refused.next_sequence, taken.next_sequence) == (0, 1)
+
+
+def test_a_session_whose_tasks_file_is_gone_is_listed_without_a_score(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("from trainer.tasks.cartpole_swingup import TASK\n")
+    _, address = programs.trainer()
+    client = TrainerClient(address)
+    for name, task in (("s1", "mine.py:TASK"), ("s2", "cartpole_swingup")):
+        client.append([v1.AppendRequest(session=session(name, task=task), transitions=[transition(0)])])
+    assert all(np.isfinite(episode.cost) for episode in client.episodes("", v1.PURPOSE_UNSPECIFIED))
+    (tmp_path / "mine.py").unlink()
+    gone, known = client.episodes("", v1.PURPOSE_UNSPECIFIED)
+    assert np.isnan(gone.cost)
+    assert np.isfinite(known.cost)
+
+
+def test_a_job_that_publishes_can_not_be_cancelled_any_more(tmp_path: Path) -> None:
+    """Else it would be told as cancelled, and its policy served all the same."""
+
+    async def cancelled_meanwhile() -> tuple[v1.JobState, v1.JobState]:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def publish(job: v1.Job, published: Published) -> None:
+            begun.set()
+            await go_on.wait()
+
+        def request_of(job: v1.Job) -> JobRequest:
+            options = job.options
+            return JobRequest(False, options.task, 0, options.epochs, "", None, "", "", tmp_path)
+
+        jobs = JobManager(
+            JobStore(open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")), request_of, publish
+        )
+        working = asyncio.create_task(jobs.run())
+        try:
+            job = await jobs.start(v1.Job(options=v1.TrainingOptions(task="cartpole_swingup", epochs=1)))
+            await asyncio.wait_for(begun.wait(), 120.0)
+            asked = (await jobs.cancel(job.id)).state
+            go_on.set()
+            ended = [told.state async for told in jobs.watch(job.id)][-1]
+            return asked, ended
+        finally:
+            working.cancel()
+            jobs.close()
+
+    assert asyncio.run(cancelled_meanwhile()) == (v1.JOB_STATE_RUNNING, v1.JOB_STATE_SUCCEEDED)
 
 
 def test_episodes_are_scored_by_the_task(programs: Programs) -> None:

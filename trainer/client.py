@@ -11,6 +11,7 @@ from protos.transport.handshake import CertificateRefused
 CALL_S = 10.0
 LONG_CALL_S = 300.0
 CONNECT_S = 3.0
+CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 << 20),)  # some 500 000 episodes of a session
 
 
 class CallFailed(RuntimeError):
@@ -23,7 +24,7 @@ class TrainerClient:
     def __init__(self, address: str, access: Access | None = None) -> None:
         self.address = address
         self._access = access or Access()
-        self._channel = self._access.channel(address)
+        self._channel = self._access.channel(address, CHANNEL_OPTIONS)
         self._wait_until_connected()
         self.experience = v1.ExperienceServiceStub(self._channel)
         self.registry = v1.RegistryServiceStub(self._channel)
@@ -86,10 +87,17 @@ class TrainerClient:
 
     def episodes_of(self, wanted: v1.Selection) -> list[v1.Episode]:
         """Return the scored episodes of a selection."""
-        request = v1.ListEpisodesRequest(selection=wanted)
-        response = self.call(self.experience.ListEpisodes, request, timeout=LONG_CALL_S)
-        assert isinstance(response, v1.ListEpisodesResponse)
-        return list(response.episodes)
+        found = []
+        for summary in self.sessions(wanted):  # one at a time: an answer must fit into a message
+            one = v1.Selection()
+            one.CopyFrom(wanted)
+            one.ClearField("sessions")
+            one.sessions.append(summary.session.id)
+            request = v1.ListEpisodesRequest(selection=one)
+            response = self.call(self.experience.ListEpisodes, request, timeout=LONG_CALL_S)
+            assert isinstance(response, v1.ListEpisodesResponse)
+            found += response.episodes
+        return found
 
     def sessions(self, wanted: v1.Selection) -> list[v1.SessionSummary]:
         """Return what is stored of the sessions of a selection, oldest first."""

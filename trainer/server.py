@@ -31,12 +31,13 @@ SERVED_LABEL = "stable"
 class Trainer:
     """Everything that the trainer's services share. Made inside the event loop."""
 
-    def __init__(self, state_dir: Path, database: str) -> None:
-        """Open the state.
+    def __init__(self, state_dir: Path, database: str, open_to_all: bool) -> None:
+        """Open the state; `open_to_all` says that nobody has to prove who they are.
 
         Raises:
             OSError: the state directory or the database cannot be written.
         """
+        self._open = open_to_all
         self.checkpoints = state_dir / "checkpoints"
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,10 @@ class Trainer:
         policies = tuple(metadata.configuration.get("policies", ()))
         return Selection(policies=policies, watermarks=metadata.watermarks)
 
+    def _trusts(self, task: str) -> bool:
+        """Return whether anybody may have a task's file loaded: all may do all, or someone who may did."""
+        return self._open or any(job.options.task == task for job in self.jobs.list())
+
     def _parent(self, task: str) -> str:
         entries = [entry for entry in self.registry.policies() if entry.task == task]
         served = [entry for entry in entries if SERVED_LABEL in entry.labels]
@@ -103,7 +108,7 @@ class Trainer:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the services."""
-        v1.add_ExperienceServiceServicer_to_server(ExperienceService(self.experience), server)
+        v1.add_ExperienceServiceServicer_to_server(ExperienceService(self.experience, self._trusts), server)
         v1.add_RegistryServiceServicer_to_server(self.registry_service, server)
         v1.add_TrainingServiceServicer_to_server(
             TrainingService(self.jobs, self.experience, self.data_of), server
@@ -118,7 +123,7 @@ async def serve(host: str, port: int, state_dir: Path, database: str, security: 
         ValueError: the address is public and not secured enough.
     """
     security.check(host)
-    trainer = Trainer(state_dir, database)
+    trainer = Trainer(state_dir, database, open_to_all=not security.authenticates)
     server = security.server(interceptors=(TellsUnavailable(),))
     trainer.add_to(server)
     bound = security.bind(server, host, port)

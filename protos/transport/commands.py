@@ -48,7 +48,7 @@ class Token:
     """Some of: act (be served with actions), log (store transitions), read (see policies, episodes and jobs;
     a controller needs it of its trainer), admin (train, move labels, roll back, shadow; and read)."""
     tokens: Path = Path("tokens.toml")
-    """The servers' file (--security.tokens); deleting an entry revokes its token at once."""
+    """The servers' file (--security.tokens); deleting an entry revokes its token for every new call."""
 
     def run(self) -> None:
         """Print the token."""

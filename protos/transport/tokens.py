@@ -66,6 +66,8 @@ def read_grants(path: Path) -> Grants:
     try:
         told = tomllib.loads(path.read_text())
         found = Grants({}, {})
+        if unknown := sorted(set(told) - {"token", "certificate"}):
+            raise ValueError(f"unknown entry {unknown[0]!r}; there are [[token]] and [[certificate]]")
         for entry in told.get("certificate", []):
             _check(entry.get("name"), entry.get("rights"))
             found.certificates[entry["name"]] = Grant(entry["name"], frozenset(entry["rights"]))

@@ -51,8 +51,7 @@ def inverted_double_pendulum() -> Task:
 
     env = brax.envs.get_environment("inverted_double_pendulum", backend="generalized")
     lost = lambda x: 0.6 * (jnp.cos(x[1]) + jnp.cos(x[1] + x[2])) <= 1.0  # noqa: E731
-    task = brax_task(env, residual, episode_steps=200, terminated=lost)
-    return _priced(task, 5.0)
+    return brax_task(env, residual, episode_steps=200, terminated=lost, failure=5.0)
 
 
 def hopper() -> Task:
@@ -67,12 +66,7 @@ def hopper() -> Task:
         return (jnp.abs(x[2]) > 0.2) | (STANDING + x[1] < 0.7)
 
     env = brax.envs.get_environment("hopper", backend="generalized")
-    return _priced(brax_task(env, residual, episode_steps=150, terminated=fallen), 25.0)
-
-
-def _priced(task: Task, failure: float) -> Task:
-    """Return the task with a price on ending early; the rest of the episode costs nothing."""
-    return dataclasses.replace(task, failure=failure)
+    return brax_task(env, residual, episode_steps=150, terminated=fallen, failure=25.0)
 
 
 ENVIRONMENTS = {"reacher": reacher, "inverted_double_pendulum": inverted_double_pendulum, "hopper": hopper}

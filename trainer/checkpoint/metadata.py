@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,6 +56,15 @@ def from_json(data: dict[str, Any]) -> PolicyMetadata:
     names = {key: tuple(data[key]) for key in ("state_names", "action_names")}
     fields: dict[str, Any] = {**data, **names, "policy": policy}
     return PolicyMetadata(**fields)
+
+
+VERSION_DIGITS = 64
+_VERSION = re.compile(f"[0-9a-f]{{{VERSION_DIGITS}}}")
+
+
+def is_version(name: str) -> bool:
+    """Return whether `name` can be a version of a policy; anything else may be a path, say."""
+    return _VERSION.fullmatch(name) is not None
 
 
 def version_of(parameters: Any, metadata: PolicyMetadata) -> str:

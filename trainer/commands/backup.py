@@ -1,7 +1,8 @@
-"""`hds-trainer backup` and `restore`: the whole store as one file, while the trainer runs."""
+"""`hds-trainer backup` and `restore`: the whole store in one directory, while the trainer runs."""
 
 import contextlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ class Backup:
         if not self.database and not (self.state_dir / DATABASE).is_file():
             raise FileNotFoundError(f"{self.state_dir} holds no database; give --state-dir or --database")
         with _made(self.out):
-            rows = copy_database(open_database(url), open_database(sqlite_url(self.out / DATABASE)))
+            source = open_database(url, migrate=False)  # a trainer may run on it
+            rows = copy_database(source, open_database(sqlite_url(self.out / DATABASE)))
             _copy_checkpoints(self.state_dir, self.out)
         print(f"{self.out}: {rows} rows and the checkpoints")
 
@@ -63,10 +65,11 @@ class Restore:
 
         if not (self.backup / DATABASE).is_file():
             raise FileNotFoundError(f"{self.backup} holds no backup; 'hds-trainer backup --out' makes one")
-        with _made(self.state_dir):
-            target = open_database(self.database or sqlite_url(self.state_dir / DATABASE))
-            rows = copy_database(open_database(sqlite_url(self.backup / DATABASE)), target)
+        with _made(self.state_dir), tempfile.TemporaryDirectory() as scratch:
             _copy_checkpoints(self.backup, self.state_dir)
+            copy = shutil.copy(self.backup / DATABASE, scratch)  # which is brought to this version's schema
+            target = open_database(self.database or sqlite_url(self.state_dir / DATABASE))
+            rows = copy_database(open_database(sqlite_url(Path(copy))), target)
         print(f"{self.state_dir}: {rows} rows and the checkpoints")
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -140,7 +141,7 @@ def _episode(episode: v1.Episode) -> dict:
         "purpose": v1.Purpose.Name(episode.purpose).removeprefix("PURPOSE_").lower(),
         "steps": episode.steps,
         "seconds": round(episode.seconds, 6),
-        "return": -episode.cost,
+        "return": None if math.isnan(episode.cost) else -episode.cost,
         "success": episode.success,
         "terminated": episode.terminated,
         "truncated": episode.truncated,

@@ -53,9 +53,9 @@ class Refit:
     label: str = "candidate"
     """Label that the new policy gets; controllers follow 'stable'."""
     dynamics_model: str = ""
-    """'friction', 'physics' (friction, motor gain, masses, delay), 'residual', 'friction-residual',
-    'physics-residual', 'black-box', any of them with '-ensemble', or 'auto', which picks the one that
-    predicts held-out data best; empty is the default of the trainer."""
+    """'friction', 'drive' (friction, motor gain, rotor), 'physics' (friction, motor gain, masses, delay),
+    'residual', 'friction-residual', 'physics-residual', 'black-box', any of them with '-ensemble', or 'auto',
+    which picks the one that predicts held-out data best; empty is the default of the trainer."""
     data: Data = field(default_factory=Data)
     data_of: str = ""
     """A version, or its first digits: use just the data that it was fitted to."""

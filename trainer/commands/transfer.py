@@ -108,6 +108,7 @@ class Import:
 class Export:
     """Write recorded sessions to a Parquet file, an MCAP file (for Foxglove), or a Minari dataset.
 
+    Sessions that have selected episodes are written whole.
     Example: hds-trainer export rig.mcap --data.tags first-rig
     """
 

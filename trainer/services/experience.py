@@ -6,7 +6,7 @@ memory is bounded by the number of streams; the senders' spools hold the rest.
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 
@@ -21,6 +21,7 @@ from trainer.services.experience_messages import (
 from trainer.services.group_commit import GroupCommit
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import Batch, Selection, SequenceGap
+from trainer.tasks import is_file, load_task
 
 CHUNK = 500
 
@@ -28,8 +29,10 @@ CHUNK = 500
 class ExperienceService(v1.ExperienceServiceServicer):
     """The durable record behind gRPC; database calls run beside the event loop."""
 
-    def __init__(self, store: ExperienceStore) -> None:
+    def __init__(self, store: ExperienceStore, trusts: Callable[[str], bool]) -> None:
+        """Serve `store`; `trusts(task)` says whether whoever appends may have a task's file loaded."""
         self._store = store
+        self._trusts = trusts
         self._commits = GroupCommit(store)
 
     async def Append(
@@ -44,16 +47,16 @@ class ExperienceService(v1.ExperienceServiceServicer):
         async for request in request_iterator:
             session = request.session.id
             try:
+                await self._load(request.session.task)
                 result = await self._commits.append(Batch(*decode(request)))
             except ValueError as error:
-                watermark = await asyncio.to_thread(self._store.watermark, session)
-                yield v1.AppendResponse(session=session, next_sequence=watermark, refusal=str(error))
-                continue
-            if isinstance(result, SequenceGap):
-                watermark = await asyncio.to_thread(self._store.watermark, session)
-                yield v1.AppendResponse(session=session, next_sequence=watermark, gap=str(result))
-            else:
+                result = error
+            if isinstance(result, int):
                 yield v1.AppendResponse(session=session, next_sequence=result)
+                continue
+            watermark = await asyncio.to_thread(self._store.watermark, session)
+            kind = "gap" if isinstance(result, SequenceGap) else "refusal"
+            yield v1.AppendResponse(session=session, next_sequence=watermark, **{kind: str(result)})
 
     async def GetWatermark(
         self, request: v1.GetWatermarkRequest, context: grpc.aio.ServicerContext
@@ -71,10 +74,28 @@ class ExperienceService(v1.ExperienceServiceServicer):
         sessions = (request.session,) if request.session else wanted.sessions
         purpose = request.purpose or wanted.purpose
         wanted = dataclasses.replace(wanted, sessions=sessions, purpose=purpose)
-        episodes = await asyncio.to_thread(self._store.episodes, wanted)
-        messages = await asyncio.to_thread(lambda: [encode_episode(episode) for episode in episodes])
+        messages: list[v1.Episode] = []
+        for summary in await asyncio.to_thread(self._store.sessions, wanted):  # one in memory at a time
+            one = dataclasses.replace(wanted, sessions=(summary.session.id,))
+            messages += await asyncio.to_thread(self._scored, one)
         info = await asyncio.to_thread(self._store.session, request.session) if request.session else None
         return v1.ListEpisodesResponse(episodes=messages, plant=encode_plant(info) if info else None)
+
+    async def _load(self, task: str) -> None:
+        """Load a task beside the event loop, which every later batch then finds.
+
+        Raises:
+            ValueError: there is none of that name, or it is a file that nobody with the right to has named.
+        """
+        if is_file(task) and not self._trusts(task):
+            raise ValueError(
+                f"task {task!r} is a file on the trainer's machine, and no job was started with it; start "
+                "one, which needs the right of administration ('hds-trainer train --task')"
+            )
+        await asyncio.to_thread(load_task, task)
+
+    def _scored(self, wanted: Selection) -> list[v1.Episode]:
+        return [encode_episode(episode) for episode in self._store.episodes(wanted)]
 
     async def ListSessions(
         self, request: v1.ListSessionsRequest, context: grpc.aio.ServicerContext

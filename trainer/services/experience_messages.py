@@ -6,11 +6,20 @@ import numpy as np
 
 from protos.hds import v1
 from trainer.services.scoring import score_episode
-from trainer.store.records import RecordedEpisode, Selection, SessionInfo, SessionSummary, Transition
+from trainer.store.records import (
+    STREAM,
+    RecordedEpisode,
+    Selection,
+    SessionInfo,
+    SessionSummary,
+    Transition,
+)
 from trainer.tasks import load_task
 from trainer.tasks.task import check_fits
 
-STREAM = "stream"
+MOST_TEXT = 2_000
+LARGEST_EPISODE, LARGEST_SEQUENCE = 2**31 - 1, 2**63 - 1
+"""What the columns of any database hold."""
 
 
 def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
@@ -24,6 +33,8 @@ def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
     plant = message.plant
     if not message.id:
         raise ValueError("a session needs an id; it is empty")
+    for what, text in (("id", message.id), ("source", message.source), ("plant", plant.name)):
+        _check_text(f"the session's {what}", text)
     check_fits(plant.state_names, plant.action_names, plant.control_dt_s, task, f"plant {plant.name!r}")
     names = (task.state_names, task.action_names)
     source = message.source or STREAM
@@ -35,12 +46,26 @@ def _transition(row: v1.Transition, n: int, m: int) -> Transition:
     x, x_next = _floats(row, "x", row.x, (n,)), _floats(row, "x_next", row.x_next, (n,))
     requested = _floats(row, "u_requested", row.u_requested, (0, m))
     applied = _floats(row, "u_applied", row.u_applied, (m,))
+    if row.episode > LARGEST_EPISODE or row.sequence > LARGEST_SEQUENCE:
+        raise ValueError(f"transition {row.sequence}: episode {row.episode} or the sequence is too large")
+    for what, text in (("reason", row.reason), ("policy_version", row.policy_version)):
+        _check_text(f"transition {row.sequence}: the {what}", text)
     if row.purpose not in (v1.PURPOSE_COLLECT, v1.PURPOSE_EVALUATE):
         raise ValueError(f"transition {row.sequence}: purpose must be collect or evaluate")
     return Transition(
         row.sequence, row.episode, row.purpose, x, requested, applied, x_next, row.t_ns,
         row.terminated, row.truncated, row.policy_version, row.action_source, row.reason,
     )  # fmt: skip
+
+
+def _check_text(what: str, text: str) -> None:
+    """Check that every database takes `text`.
+
+    Raises:
+        ValueError: it is too long, or has a zero byte, which PostgreSQL refuses.
+    """
+    if len(text) > MOST_TEXT or "\0" in text:
+        raise ValueError(f"{what} must have no zero byte and at most {MOST_TEXT} letters; it has {len(text)}")
 
 
 def _floats(row: v1.Transition, name: str, values: Collection[float], allowed: tuple[int, ...]) -> np.ndarray:

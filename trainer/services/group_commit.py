@@ -1,9 +1,11 @@
 """Batches of many streams in one transaction: one flush of the disk acknowledges all that came meanwhile."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
-from trainer.store.experience import ExperienceStore
-from trainer.store.records import Batch, SequenceGap
+from trainer.store.database import StoreUnavailable
+from trainer.store.experience import ExperienceStore, Outcome
+from trainer.store.records import Batch
 
 LARGEST = 256
 """Batches in one transaction."""
@@ -14,11 +16,12 @@ class GroupCommit:
 
     def __init__(self, store: ExperienceStore) -> None:
         self._store = store
-        self._waiting: list[tuple[Batch, asyncio.Future[int | SequenceGap]]] = []
+        self._waiting: list[tuple[Batch, asyncio.Future[Outcome]]] = []
         self._committing: asyncio.Task | None = None
+        self._thread = ThreadPoolExecutor(1, "commit")  # of its own, so that no reader keeps it waiting
 
-    async def append(self, batch: Batch) -> int | SequenceGap:
-        """Return the watermark after `batch` once it is committed, or the gap that kept it out.
+    async def append(self, batch: Batch) -> Outcome:
+        """Return the watermark after `batch` once it is committed, or why it was not taken.
 
         Raises:
             StoreUnavailable: nothing of it is stored.
@@ -38,10 +41,16 @@ class GroupCommit:
         finally:
             self._committing = None
 
-    async def _commit_group(self, group: list[tuple[Batch, asyncio.Future[int | SequenceGap]]]) -> None:
+    async def _commit_group(self, group: list[tuple[Batch, asyncio.Future[Outcome]]]) -> None:
         try:
-            results = await asyncio.to_thread(self._store.append_all, [batch for batch, _ in group])
+            batches = [batch for batch, _ in group]
+            loop = asyncio.get_running_loop()
+            results = await loop.run_in_executor(self._thread, self._store.append_all, batches)
         except Exception as error:
+            if len(group) > 1 and not isinstance(error, StoreUnavailable):
+                for one in group:  # whatever is wrong with one of them is its own affair
+                    await self._commit_group([one])
+                return
             for _, future in group:
                 if not future.done():
                     future.set_exception(error)

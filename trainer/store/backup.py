@@ -16,8 +16,6 @@ def copy_database(source: sa.Engine, target: sa.Engine) -> int:
         ValueError: `target` is not empty.
         StoreUnavailable: one of them is out of reach or full; nothing stays in `target` then.
     """
-    if source.dialect.name != "sqlite":  # SQLite's readers have one view anyhow
-        source = source.execution_options(isolation_level="REPEATABLE READ")
     copied = 0
     with reading(source) as old, writing(target) as new:
         for table in METADATA.sorted_tables:

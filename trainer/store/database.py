@@ -19,15 +19,16 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from trainer.store.schema import AUDIT
 
 BUSY_MS = 10_000
-_WRITES = "hds_writes"
+WRITES = "hds_writes"
+"""The execution option of a connection that is to write."""
 
 
 class StoreUnavailable(RuntimeError):
     """The database does not take or give anything now; nothing of what was asked is stored."""
 
 
-def open_database(url: str) -> sa.Engine:
-    """Open the database at `url` and bring its schema to that of this version.
+def open_database(url: str, migrate: bool = True) -> sa.Engine:
+    """Open the database at `url` and bring its schema to that of this version, or refuse it if not `migrate`.
 
     SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns, and
     readers do not wait for the writer. Any other database is reached through SQLAlchemy's driver of the
@@ -41,7 +42,7 @@ def open_database(url: str) -> sa.Engine:
         if engine.dialect.name == "sqlite":
             listen(engine, "connect", _configure_sqlite)
             listen(engine, "begin", _begin_sqlite)
-        _migrate(engine)
+        _migrate(engine, migrate)
     except (SQLAlchemyError, ImportError) as error:
         detail = str(error).splitlines()[0]
         shown = _without_password(url)
@@ -61,6 +62,8 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         StoreUnavailable: the database is out of reach.
     """
+    if engine.dialect.name != "sqlite":  # whose readers have one view anyhow
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with _told(), engine.connect() as connection:
         yield connection
 
@@ -72,7 +75,7 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         StoreUnavailable: the database is out of reach or full; nothing was changed.
     """
-    with _told(), engine.execution_options(**{_WRITES: True}).begin() as connection:
+    with _told(), engine.execution_options(**{WRITES: True}).begin() as connection:
         yield connection
 
 
@@ -93,8 +96,8 @@ def _told() -> Iterator[None]:
         raise StoreUnavailable(f"the database is not available ({str(cause).splitlines()[0]})") from error
 
 
-def _migrate(engine: sa.Engine) -> None:
-    """Run the migrations that the database lacks, in one transaction."""
+def _migrate(engine: sa.Engine, may: bool) -> None:
+    """Run the migrations that the database lacks, in one transaction; where it must not be, say so."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", "trainer.store:migrations")
@@ -109,7 +112,12 @@ def _migrate(engine: sa.Engine) -> None:
         )
     if current == script.get_current_head():
         return
-    with engine.execution_options(**{_WRITES: True}).begin() as connection:
+    if not may:
+        raise OSError(
+            f"the database {_without_password(str(engine.url))} has the schema {current!r}, and this version "
+            f"of HDS {script.get_current_head()!r}: start its trainer once, which brings it there"
+        )
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -128,5 +136,5 @@ def _configure_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     """Begin; a writer takes the lock at once, since what it reads must still hold when it writes."""
-    writes = connection.get_execution_options().get(_WRITES)
+    writes = connection.get_execution_options().get(WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -6,12 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from trainer.store.database import note, reading, writing
+from trainer.store.database import WRITES, note, reading, writing
 from trainer.store.records import (
     COLLECT,
     EVALUATE,
     EVERYTHING,
+    STREAM,
     Batch,
+    OtherSession,
     RecordedEpisode,
     Selection,
     SequenceGap,
@@ -29,6 +31,8 @@ from trainer.store.rows import (
 )
 from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
 
+Outcome = int | SequenceGap | OtherSession
+"""The watermark after a batch, or why it was not taken."""
 EpisodeCounts = dict[tuple[str, int], dict[str, Any]]
 """What batches add to each episode, by session and episode."""
 
@@ -83,30 +87,28 @@ class ExperienceStore:
 
         Raises:
             SequenceGap: the batch leaves a gap after the watermark; nothing of it is stored.
+            OtherSession: the session is known, and of another task or plant; nothing of it is stored.
             StoreUnavailable: the database takes nothing now; nothing is stored.
         """
         (result,) = self.append_all([Batch(session, list(transitions))])
-        if isinstance(result, SequenceGap):
+        if isinstance(result, Exception):
             raise result
         return result
 
-    def append_all(self, batches: Sequence[Batch]) -> list[int | SequenceGap]:
-        """Commit batches of any sessions in one transaction; return the watermark after each, or its gap.
+    def append_all(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Commit batches of any sessions in one transaction; return the outcome of each.
 
         Raises:
             StoreUnavailable: the database takes nothing now; nothing of any batch is stored.
         """
         with writing(self._engine) as connection:
-            infos = {batch.session.id: batch.session for batch in batches}
-            before = _watermarks(connection, list(infos))
-            new = [from_session(info) for name, info in infos.items() if name not in before]
-            if new:
-                connection.execute(_insert_missing(connection, SESSIONS), new)
+            infos, before = _sessions(connection, batches)
             reached, results = dict.fromkeys(infos, 0) | before, []
             rows: list[tuple[Any, ...]] = []
             counts: EpisodeCounts = {}
             for batch in batches:
-                results.append(_take(batch, reached, rows, counts))
+                other = _other(batch.session, infos[batch.session.id])
+                results.append(other or _take(batch, reached, rows, counts))
             if rows:
                 insert_transitions(connection, rows)
                 _count_episodes(connection, counts)
@@ -172,6 +174,7 @@ class ExperienceStore:
             if session not in _watermarks(connection, [session]):
                 raise LookupError(f"there is no session {session!r}; see 'hds-trainer experience'")
             connection.execute(_insert_missing(connection, TAGS), [{"session": session, "tag": tag}])
+            note(connection, "tag", session, tag=tag)
 
     def sizes(self, wanted: Selection) -> dict[str, int]:
         """Return the number of stored transitions by session."""
@@ -201,9 +204,38 @@ class ExperienceStore:
         return deleted
 
 
+def _sessions(
+    connection: sa.Connection, batches: Sequence[Batch]
+) -> tuple[dict[str, SessionInfo], dict[str, int]]:
+    """Return what is stored of the batches' sessions by id, new ones included, and the known watermarks."""
+    offered: dict[str, SessionInfo] = {}
+    for batch in batches:
+        offered.setdefault(batch.session.id, batch.session)
+    query = sa.select(SESSIONS).where(SESSIONS.c.id.in_(list(offered))).with_for_update()
+    known = connection.execute(query).all()
+    infos = {row.id: to_session(row) for row in known}
+    new = [info for name, info in offered.items() if name not in infos]
+    if new:
+        connection.execute(_insert_missing(connection, SESSIONS), [from_session(info) for info in new])
+    for info in new:
+        if info.source != STREAM:
+            note(connection, "import", info.id, source=info.source)
+    return offered | infos, {row.id: row.next_sequence for row in known}
+
+
+def _other(offered: SessionInfo, stored: SessionInfo) -> OtherSession | None:
+    """Return in words that a batch's session is not the stored one; None if it is."""
+    told = [
+        f"{name} {getattr(stored, name)!r}, not {getattr(offered, name)!r}"
+        for name in ("task", "plant", "state_names", "action_names", "control_dt_s")
+        if getattr(stored, name) != getattr(offered, name)
+    ]
+    return OtherSession(f"session {stored.id} is known with {'; '.join(told)}") if told else None
+
+
 def _watermarks(connection: sa.Connection, sessions: list[str]) -> dict[str, int]:
     query = sa.select(SESSIONS.c.id, SESSIONS.c.next_sequence).where(SESSIONS.c.id.in_(sessions))
-    locked = connection.get_execution_options().get("hds_writes")
+    locked = connection.get_execution_options().get(WRITES)
     rows = connection.execute(query.with_for_update() if locked else query)
     return {row.id: row.next_sequence for row in rows}
 
@@ -235,6 +267,7 @@ def _take(
             {"session": name, "episode": transition.episode, "purpose": transition.purpose,
              "first_sequence": sequence, "steps": 0},
         )  # fmt: skip
+        counted["purpose"] = max(counted["purpose"], transition.purpose)
         counted["steps"] += 1
         counted["end_sequence"] = sequence + 1
     reached[name] = watermark
@@ -242,10 +275,14 @@ def _take(
 
 
 def _count_episodes(connection: sa.Connection, counts: EpisodeCounts) -> None:
-    """Add to the episodes what is new of them."""
+    """Add to the episodes what is new of them; one that evaluates in any of its steps is not learned from."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(EPISODES)
-    more = {"steps": EPISODES.c.steps + insert.excluded.steps, "end_sequence": insert.excluded.end_sequence}
+    new = insert.excluded
+    purpose = sa.case((new.purpose > EPISODES.c.purpose, new.purpose), else_=EPISODES.c.purpose)
+    more = {
+        "steps": EPISODES.c.steps + new.steps, "end_sequence": new.end_sequence, "purpose": purpose,
+    }  # fmt: skip
     upsert = insert.on_conflict_do_update(index_elements=["session", "episode"], set_=more)
     connection.execute(upsert, list(counts.values()))
 

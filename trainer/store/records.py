@@ -9,6 +9,8 @@ import numpy as np
 COLLECT = 1
 EVALUATE = 2
 FALLBACK = 2
+STREAM = "stream"
+"""The source of a session that a plant streamed; of others, the file."""
 
 
 class Transition(NamedTuple):
@@ -42,7 +44,7 @@ class SessionInfo:
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
     control_dt_s: float
-    source: str = "stream"
+    source: str = STREAM
     """Where it came from: the stream of a plant, or an imported file."""
 
 
@@ -101,6 +103,10 @@ class SessionSummary(NamedTuple):
 
 class SequenceGap(ValueError):
     """A batch starts beyond the watermark: something before it is missing."""
+
+
+class OtherSession(ValueError):
+    """A batch tells of its session something else than what is stored."""
 
 
 class Batch(NamedTuple):

@@ -25,13 +25,18 @@ def load_task(name: str) -> Task:
     Raises:
         ValueError: naming the choices, if there is none of that name.
     """
-    if ":" in name:
+    if is_file(name):
         return _from_file(name, _task_file(name).stat().st_mtime_ns)
     if name not in TASKS:
         raise ValueError(
             f"unknown task {name!r}; choose one of: {', '.join(TASKS)}, or give my_task.py:MyTask"
         )
     return importlib.import_module(f"trainer.tasks.{name}").TASK
+
+
+def is_file(name: str) -> bool:
+    """Return whether a task's name is that of a file, which is run when it is loaded."""
+    return ":" in name
 
 
 def _task_file(name: str) -> Path:

@@ -13,15 +13,13 @@ BATCH = 500
 def recordings(
     client: TrainerClient, wanted: v1.Selection, summaries: Iterable[v1.SessionSummary]
 ) -> Iterator[Recording]:
-    """Yield the selected sessions with the transitions of their selected episodes."""
+    """Yield the sessions that have selected episodes, whole: a trainer takes no session with gaps."""
+    selected = {episode.session for episode in client.episodes_of(wanted)}
     for summary in summaries:
-        one = v1.Selection()
-        one.CopyFrom(wanted)
-        one.ClearField("sessions")
-        one.sessions.append(summary.session.id)
-        transitions = []
-        for episode in sorted(client.episodes_of(one), key=lambda episode: episode.first_sequence):
-            transitions += client.transitions(summary.session.id, episode.episode)
+        name, transitions = summary.session.id, []
+        episodes = client.episodes(name, v1.PURPOSE_UNSPECIFIED) if name in selected else []
+        for episode in sorted(episodes, key=lambda episode: episode.first_sequence):
+            transitions += client.transitions(name, episode.episode)
         if transitions:
             yield Recording(summary, transitions)
 

@@ -6,6 +6,7 @@ Times are the start of each control step on the wall clock, as far as it is know
 from collections.abc import Iterable
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap_protobuf.writer import Writer
@@ -45,7 +46,7 @@ def read(path: Path) -> list[Recording]:
                 elif name == v1.Transition.DESCRIPTOR.full_name:
                     session = channel.topic.removeprefix("/").removesuffix(TRANSITION)
                     transitions.append((session, v1.Transition.FromString(message.data)))
-    except McapError as error:
+    except (McapError, DecodeError) as error:
         raise NotARecording(f"{path} is no MCAP file, or a damaged one ({error})") from error
     if not summaries:
         raise NotARecording(f"{path} was not exported by HDS: it has no messages on {SESSIONS}")

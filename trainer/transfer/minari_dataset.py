@@ -31,7 +31,8 @@ def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewar
     """Write recordings of one task below the Minari datasets path `root`; return the dataset's directory.
 
     Raises:
-        ValueError: there is nothing to write, or a dataset of that name is there.
+        ValueError: there is nothing to write.
+        FileExistsError: a dataset of that name is there.
     """
     recordings = list(recordings)
     if not any(recording.transitions for recording in recordings):

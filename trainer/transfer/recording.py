@@ -7,8 +7,6 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from protos.hds import v1
 
-PREFIX = "hds."
-
 
 class Recording(NamedTuple):
     """A session and all its transitions, in order."""

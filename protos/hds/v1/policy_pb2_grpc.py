@@ -63,7 +63,7 @@ class PolicyServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Act(self, request, context):
-        """Actions for observations that are independent of each other, in one call.
+        """Actions for up to 256 observations that are independent of each other, in one call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,7 +215,7 @@ class PolicyAdminServiceServicer(object):
 
     def RollBack(self, request, context):
         """Serve the policy before the current one, at once. The one that is left is not served again until the
-        label moves to another or to it anew.
+        label has moved to another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
