@@ -70,3 +70,27 @@ def test_free_joints_are_refused_by_name() -> None:
     xml = '<mujoco><worldbody><body><freejoint/><geom size="0.1"/></body></worldbody></mujoco>'
     with pytest.raises(ValueError, match="slide and hinge joints only; link types are \\['f'\\]"):
         BraxModel(load_system(xml), 0.04)
+
+
+SLIDE = """
+<mujoco>
+  <worldbody><body><joint name="cart" type="slide" axis="1 0 0"{joint}/><geom size="0.1"/></body></worldbody>
+  <actuator>{actuator}</actuator>
+</mujoco>
+"""
+MOTOR = '<motor joint="cart" gear="10" ctrllimited="true" ctrlrange="-1 1"/>'
+
+
+@pytest.mark.parametrize(
+    ("joint", "actuator", "told"),
+    [
+        (' limited="true" range="-1 1"', MOTOR, "no joint limits"),
+        ("", '<position joint="cart" kp="5" ctrllimited="true" ctrlrange="-1 1"/>', "no servos"),
+        ("", MOTOR.replace("-1 1", "-3 3"), "no control range other than -1 to 1"),
+        ("", MOTOR.replace("/>", ' forcelimited="true" forcerange="-5 5"/>'), "no force range"),
+    ],
+)
+def test_what_the_equations_would_leave_out_is_refused_by_name(joint: str, actuator: str, told: str) -> None:
+    BraxModel(load_system(SLIDE.format(joint="", actuator=MOTOR)), 0.04)
+    with pytest.raises(ValueError, match=told):
+        BraxModel(load_system(SLIDE.format(joint=joint, actuator=actuator)), 0.04)

@@ -84,6 +84,16 @@ def test_of_a_plant_that_never_moved_nothing_is_identified_and_the_fit_says_so()
     assert all(np.isfinite(tuple(estimate)).all() for estimate in fit.estimates.values())
 
 
+def test_a_joint_that_was_pushed_and_never_moved_is_no_reason_for_a_model_that_breaks() -> None:
+    x = np.tile(np.array([0.0, np.pi, 0.0, 0.0], np.float32), (151, 1))
+    x[:, 1] += 0.3 * np.sin(0.3 * np.arange(151))
+    x[:, 3] = np.gradient(x[:, 1], TASK.control_dt)
+    fit = PhysicsRung().fit(TASK, [Motion(x, np.full((150, 1), 0.1))], jax.random.key(0), silent)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(fit.members))
+    assert fit.estimates["viscous friction of cart"].value < 1e4
+    assert all(np.all(np.isfinite(error.learned)) for error in fit.errors.values())
+
+
 def test_whatever_the_parameters_friction_is_physical() -> None:
     unit = jnp.array([[20.0, 1.0], [2.0, 3.0]])
     for p in 30.0 * np.random.default_rng(0).normal(size=(50, 8)):

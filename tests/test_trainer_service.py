@@ -296,7 +296,7 @@ def test_a_job_that_the_trainer_died_under_is_told_as_failed(programs: Programs)
     response = client.call(client.training.GetJob, v1.GetJobRequest(id="1"))
     assert isinstance(response, v1.GetJobResponse)
     assert response.job.state == v1.JOB_STATE_FAILED
-    assert response.job.error == "the trainer was stopped while it ran"
+    assert response.job.error == "the trainer was stopped before it ended"
 
 
 def test_a_label_watcher_hears_of_a_move(programs: Programs, publish: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class Backup:
             raise FileNotFoundError(f"{self.state_dir} holds no database; give --state-dir or --database")
         with _made(self.out):
             source = open_database(url, migrate=False)  # a trainer may run on it
-            rows = copy_database(source, open_database(sqlite_url(self.out / DATABASE)))
+            target = open_database(sqlite_url(self.out / DATABASE))
+            rows = copy_database(source, target)
+            target.dispose()  # so that all is in the one file
             _copy_checkpoints(self.state_dir, self.out)
         print(f"{self.out}: {rows} rows and the checkpoints")
 
@@ -67,9 +70,12 @@ class Restore:
             raise FileNotFoundError(f"{self.backup} holds no backup; 'hds-trainer backup --out' makes one")
         with _made(self.state_dir), tempfile.TemporaryDirectory() as scratch:
             _copy_checkpoints(self.backup, self.state_dir)
-            copy = shutil.copy(self.backup / DATABASE, scratch)  # which is brought to this version's schema
+            copy = Path(scratch) / DATABASE  # which is brought to this version's schema
+            kept, copied = sqlite3.connect(self.backup / DATABASE), sqlite3.connect(copy)
+            with contextlib.closing(kept), contextlib.closing(copied):
+                kept.backup(copied)
             target = open_database(self.database or sqlite_url(self.state_dir / DATABASE))
-            rows = copy_database(open_database(sqlite_url(Path(copy))), target)
+            rows = copy_database(open_database(sqlite_url(copy)), target)
         print(f"{self.state_dir}: {rows} rows and the checkpoints")
 
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.groups import FRICTION, Group
+from trainer.dynamics.groups import FRICTION, SLOWEST, Group
 from trainer.dynamics.identify import (
     NormalEquations,
     Prior,
@@ -225,13 +225,16 @@ def _blocks(motions: list[Motion]) -> int:
 
 
 def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit[2, d], the force the simulator misses and the velocity, and the scale of errors [n]."""
+    """Return unit[2, d], the force the simulator misses and the velocity, and the scale of errors [n].
+
+    A joint that hardly moved tells nothing of its viscous friction, which must not be huge for that.
+    """
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
     simulator, positions = PhysicsRung("simulator", ()), task.positions
     linear = linearised(simulator, task)(simulator.nothing(task), windows)
     force_size = missing_force(linear, positions, windows.weight)
-    speed = np.sqrt(np.mean(windows.x[windows.weight > 0][..., positions:] ** 2, axis=(0, 1))) + 1e-6
-    return np.stack([np.asarray(force_size), speed]), typical_change(windows)
+    speed = np.sqrt(np.mean(windows.x[windows.weight > 0][..., positions:] ** 2, axis=(0, 1)))
+    return np.stack([np.asarray(force_size), np.maximum(speed, SLOWEST)]), typical_change(windows)
 
 
 def _links(task: Task) -> int:

@@ -55,8 +55,7 @@ class JobManager:
         for blob in self._store.all():
             job = v1.Job.FromString(blob)
             if job.state not in ENDED:
-                ran = "it ran" if job.state == v1.JOB_STATE_RUNNING else "it waited for its turn"
-                job.state, job.error = v1.JOB_STATE_FAILED, f"the trainer was stopped while {ran}"
+                job.state, job.error = v1.JOB_STATE_FAILED, "the trainer was stopped before it ended"
                 self._store.save(job.id, job.SerializeToString())
             self._jobs[job.id] = job
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 from trainer.models.rigid_tree import RigidTree, check
@@ -53,6 +54,27 @@ def as_it_is(theta: Any, system: System) -> System:
     return system
 
 
+def _check_drives(system: System) -> None:
+    """Check that nothing but plain motors drives or stops the joints.
+
+    Raises:
+        ValueError: naming what the equations of `BraxModel` would leave out.
+    """
+    motors, limit = system.actuator, system.dof.limit
+    odd = {
+        "servos: actuators need no bias (use <motor>)": np.any(motors.bias_q != 0.0)
+        or np.any(motors.bias_qd != 0.0),
+        "control range other than -1 to 1: put it into the gear": not np.array_equal(
+            np.abs(motors.ctrl_range), np.ones_like(motors.ctrl_range)
+        ),
+        "force range: put it into the gear": np.any(np.isfinite(motors.force_range)),
+        "joint limits: add stops as a force, as cartpole_walls does": limit is not None
+        and np.any(np.isfinite(np.stack(limit))),
+    }
+    if found := [what for what, there in odd.items() if there]:
+        raise ValueError(f"the simulator has no {'; no '.join(found)}; or use the environment with brax_task")
+
+
 @dataclass(frozen=True, eq=False)
 class BraxModel:
     """A tree of slide and hinge joints driven by motors, stepped by `control_dt` [s].
@@ -73,6 +95,7 @@ class BraxModel:
 
     def __post_init__(self) -> None:
         check(self.system)
+        _check_drives(self.system)
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[2d]."""
