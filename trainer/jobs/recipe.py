@@ -1,6 +1,7 @@
 """The recipe of a job: (fit dynamics,) train, choose the best, export."""
 
 import dataclasses
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import JobRequest, Progress, Published
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
 from trainer.learning.pods_state import PODSInfo, PODSState
-from trainer.store.database import open_database
+from trainer.store.database import StoreUnavailable, open_database
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import COLLECT, RecordedEpisode
 from trainer.tasks import load_task
@@ -37,6 +38,8 @@ FIRST_EPOCHS = 100
 """In simulation alone, where success is reached after about 25; real data are worth the longer training."""
 ENOUGH, ROUNDS = 0.95, 3
 """A training whose best policy succeeds less often in its model goes on from there, so many times at most."""
+TRIES, AGAIN_S = 600, 1.0
+"""How often to ask a database that is away, and how long to wait in between."""
 LEARNED_FRACTION = 1.0
 """By the studies in the README: on the plant, shares of 0.9 and 1 cost least, and can't be told apart."""
 
@@ -61,7 +64,7 @@ def run(request: JobRequest, report: Report) -> Published:
     """
     task, metrics = load_task(request.task), {}
     key_fit, key_train = jax.random.split(jax.random.key(request.seed))
-    episodes = _recorded(request, task) if request.refit else []
+    episodes = _recorded(request, task, report) if request.refit else []
     chosen, fit = rung(""), None  # without data, the family that a default refit has compiled too
     if request.refit:
         chosen, fit = _fit(request, task, episodes, key_fit, report, metrics)
@@ -78,7 +81,20 @@ def run(request: JobRequest, report: Report) -> Published:
     return _publish(request, parts, episodes, fit, fraction, best, metrics)
 
 
-def _recorded(request: JobRequest, task: Task) -> list[RecordedEpisode]:
+def _recorded(request: JobRequest, task: Task, report: Report) -> list[RecordedEpisode]:
+    """Return what a refit learns from; while the database is away, wait for it, for a while."""
+    for tried in itertools.count(1):
+        try:
+            return _read(request, task)
+        except (OSError, StoreUnavailable) as error:
+            if tried == TRIES:
+                raise
+            report(Progress(f"waiting: {error}", 0.0))
+            time.sleep(AGAIN_S)
+    raise AssertionError("counting does not end")
+
+
+def _read(request: JobRequest, task: Task) -> list[RecordedEpisode]:
     engine = open_database(request.database)
     try:
         store = ExperienceStore(engine)
