@@ -60,6 +60,13 @@ class Timing:
     left: list[str] = field(default_factory=list)
     """Which limit of the state ended the episode."""
 
+    def count(self, decision: "Decision", overran: bool, misses_in_row: int) -> int:
+        """Count a tick; return how many in a row were missed with it."""
+        self.steps += 1
+        self.misses += decision.missed
+        self.overruns += overran
+        return misses_in_row + 1 if decision.missed else 0
+
 
 class Stopped(RuntimeError):
     """Too many consecutive misses, or a limit; the plant is left without torque until an explicit start."""
@@ -111,11 +118,10 @@ def run_episode(
     limits, spec = settings.limits, plant.spec
     if why := limits.beyond(first.x, spec):
         raise Stopped(f"the plant would begin beyond its limits: {why}")
-    dt_ns = round(plant.spec.control_dt * 1e9)
-    patience_ns = round(settings.deadline * dt_ns)
-    start_ns, steps = clock.now_ns(), min(settings.episode_steps, max_steps)
-    u_last = np.zeros(len(plant.spec.action_names), np.float32)
-    reading, timing, misses_in_row = first, Timing(), 0
+    dt_ns, start_ns = round(spec.control_dt * 1e9), clock.now_ns()
+    steps = min(settings.episode_steps, max_steps)
+    reading, u_last = first, np.zeros(len(spec.action_names), np.float32)
+    timing, misses_in_row = Timing(), 0
     for k in range(steps):
         tick_ns = start_ns + k * dt_ns
         clock.sleep_until(tick_ns)
@@ -125,7 +131,7 @@ def run_episode(
             t_ns=tick_ns - numbering.session_start_ns,
             x=reading.x,
             u_last=u_last if k else (),
-            deadline_ns=patience_ns,
+            deadline_ns=round(settings.deadline * dt_ns),
             fallbacks=misses_in_row,
         )
         answer = _answer_in_time(asker, observation, tick_ns, clock, timing)
@@ -137,23 +143,23 @@ def run_episode(
             after = after._replace(terminated=True)
         ended = k + 1 == steps or after.ended or stop.is_set()
         record(_transition(numbering, observation, decision, after, ended))
-        misses_in_row = misses_in_row + 1 if decision.missed else 0
-        timing.steps += 1
-        timing.misses += decision.missed
-        timing.overruns += clock.now_ns() > tick_ns + dt_ns
+        misses_in_row = timing.count(decision, clock.now_ns() > tick_ns + dt_ns, misses_in_row)
         if left:
             plant.exchange(np.zeros_like(u_last))
             timing.left.append(left)
-            if limits.latch:
-                raise Stopped(f"stopped, since {left}")
-        if misses_in_row >= settings.max_misses:
-            raise Stopped(
-                f"stopped after {misses_in_row} consecutive answers were missed; the last: {decision.reason}"
-            )
+        _stop_if_must(settings, left, misses_in_row, decision.reason)
         reading, u_last = after, np.clip(decision.applied, -1.0, 1.0)
         if after.terminated or ended:
             break
     return timing
+
+
+def _stop_if_must(settings: LoopSettings, left: str, misses_in_row: int, reason: str) -> None:
+    """Raise `Stopped` where the plant left a limit that latches, or too many answers in a row were missed."""
+    if left and settings.limits.latch:
+        raise Stopped(f"stopped, since {left}")
+    if misses_in_row >= settings.max_misses:
+        raise Stopped(f"stopped after {misses_in_row} consecutive answers were missed; the last: {reason}")
 
 
 def _answer_in_time(

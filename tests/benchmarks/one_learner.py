@@ -35,7 +35,7 @@ HELD = 3
 """A learner is stopped after this many evaluations in a row at or above SOLVED."""
 ALGORITHMS = ("hds", "pods", "job", "shac", "ppo", "apg", "sac", "shac@brax", "ppo@brax")
 """`@brax`: with Brax's own equations of motion instead of ours, which are the same to rounding."""
-SMALL, SMALL_RATE = PODSConfig(batch=16, minibatch=64, regression_steps=50), 4e-3
+SMALL, SMALL_RATE = PODSConfig(batch=16, minibatch=32, regression_steps=50), 6e-3
 """Sizes and learning rate for this task, as the other learners' are; the defaults serve harder plants."""
 TASK = load_task("cartpole_swingup")
 

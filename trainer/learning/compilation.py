@@ -1,6 +1,6 @@
 """How XLA compiles the parts of a learner: sooner, where that costs no speed worth having.
 
-A short training spends far more time on compiling than on computing. On a processor, two options of XLA help;
+A short training spends far more time on compiling than on computing. On a processor, some options of XLA help;
 other devices compile as they always do. The parts can compile side by side, before any is called.
 """
 
@@ -17,9 +17,10 @@ from trainer.learning.trajectory import Theta
 
 SOONER = {"xla_backend_optimization_level": 2}
 """LLVM at -O2: up to a third less time to compile than at -O3, and as fast to run."""
-SOONEST = SOONER | {"xla_cpu_use_fusion_emitters": False}
+SOONEST = SOONER | {"xla_cpu_use_fusion_emitters": False, "xla_cpu_multi_thread_eigen": False}
 """XLA's older loop emitter, which takes half the time. It does not vectorise what works in place, so that
-tanh of a whole minibatch takes 8 times as long: regression would suffer, roll-outs hardly do."""
+tanh of a whole minibatch takes 8 times as long: regression would suffer, roll-outs hardly do. And no
+threads for its operations, which are so small that handing them over takes longer than doing them."""
 
 
 Call = tuple[Wrapped, tuple]
