@@ -1,6 +1,6 @@
 """How XLA compiles the parts of a learner: sooner, where that costs no speed worth having.
 
-A short training spends far more time on compiling than on computing. On a processor, some options of XLA help;
+A short training spends far more time on compiling than on computing. On a processor, options of XLA help;
 other devices compile as they always do. The parts can compile side by side, before any is called.
 """
 
