@@ -54,9 +54,7 @@ class PolicyLoader:
                 raise
             except (UnusablePolicy, OSError) as error:
                 raise Refused(str(error)) from error
-            except (
-                Exception
-            ) as error:  # whatever a policy's files and XLA come up with: the one before serves on
+            except Exception as error:  # whatever its files and XLA come up with, others serve on
                 raise Refused(f"it cannot be built ({type(error).__name__}: {error})") from error
             self._slot.keep(policy)
             return policy

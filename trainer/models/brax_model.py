@@ -60,16 +60,13 @@ def _check_drives(system: System) -> None:
     Raises:
         ValueError: naming what the equations of `BraxModel` would leave out.
     """
-    motors, limit = system.actuator, system.dof.limit
+    motors = jax.tree.map(np.asarray, system.actuator)  # what is known must not be traced
+    limits = np.asarray(system.dof.limit if system.dof.limit is not None else ())
     odd = {
-        "servos: actuators need no bias (use <motor>)": np.any(motors.bias_q != 0.0)
-        or np.any(motors.bias_qd != 0.0),
-        "control range other than -1 to 1: put it into the gear": not np.array_equal(
-            np.abs(motors.ctrl_range), np.ones_like(motors.ctrl_range)
-        ),
+        "servos: actuators need no bias (use <motor>)": np.any(motors.bias_q) or np.any(motors.bias_qd),
+        "control range other than -1 to 1: put it into the gear": np.any(np.abs(motors.ctrl_range) != 1.0),
         "force range: put it into the gear": np.any(np.isfinite(motors.force_range)),
-        "joint limits: add stops as a force, as cartpole_walls does": limit is not None
-        and np.any(np.isfinite(np.stack(limit))),
+        "joint limits: add stops as a force, as cartpole_walls does": np.any(np.isfinite(limits)),
     }
     if found := [what for what, there in odd.items() if there]:
         raise ValueError(f"the simulator has no {'; no '.join(found)}; or use the environment with brax_task")

@@ -34,6 +34,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         self._store = store
         self._trusts = trusts
         self._commits = GroupCommit(store)
+        self._loaded: set[str] = set()
 
     async def Append(
         self, request_iterator: AsyncIterator[v1.AppendRequest], context: grpc.aio.ServicerContext
@@ -92,7 +93,10 @@ class ExperienceService(v1.ExperienceServiceServicer):
                 f"task {task!r} is a file on the trainer's machine, and no job was started with it; start "
                 "one, which needs the right of administration ('hds-trainer train --task')"
             )
-        await asyncio.to_thread(load_task, task)
+        if task not in self._loaded:
+            await asyncio.to_thread(load_task, task)
+        if not is_file(task):  # a file may change
+            self._loaded.add(task)
 
     def _scored(self, wanted: Selection) -> list[v1.Episode]:
         return [encode_episode(episode) for episode in self._store.episodes(wanted)]
