@@ -12,7 +12,7 @@ from trainer.learning.evaluation import evaluate, score
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
 from trainer.learning.labels import along_trajectory
 from trainer.learning.pods import PODS
-from trainer.learning.pods_state import PODSConfig
+from trainer.learning.pods_state import PODSConfig, PODSState
 from trainer.learning.search import annealing, line_search
 from trainer.learning.starts import exploring_starts, reset_starts
 from trainer.learning.value import ValueSpec
@@ -118,11 +118,15 @@ def test_noise_and_temperature_fall_with_every_epoch_to_nearly_nothing() -> None
     assert float(told[-1].temperature) <= 0.01 * config.temperature * 1.001
 
 
+def begun(state: PODSState, *first: list[float]) -> PODSState:
+    """Return `state` with its first trajectories at `first`, each with a whole episode to go."""
+    x = state.x.at[: len(first)].set(jnp.array(first))
+    return state._replace(x=x, left=jnp.full_like(state.left, TASK.episode_steps))
+
+
 def test_an_episode_that_terminated_starts_anew_and_one_in_its_middle_goes_on() -> None:
     algorithm = learner(gauss_newton(0.1), annealing((1.0,)))
-    state = algorithm.init(jax.random.key(0))
-    x = state.x.at[0].set(jnp.array([3.9, 30.0])).at[1].set(jnp.array([0.5, 0.0]))
-    state = state._replace(x=x, left=jnp.full_like(state.left, TASK.episode_steps))
+    state = begun(algorithm.init(jax.random.key(0)), [3.9, 30.0], [0.5, 0.0])
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     after, _ = algorithm.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
     assert int(after.left[0]) == TASK.episode_steps
@@ -217,9 +221,7 @@ def test_an_episode_that_left_the_safe_set_starts_anew_though_it_came_back() -> 
     pods = PODS(
         TASK, bounce, SPEC, VALUE, STARTS, gauss_newton(0.1), line_search((1.0,)), along_trajectory, CONFIG
     )
-    state = pods.init(jax.random.key(0))
-    x = state.x.at[0].set(jnp.array([3.9, 0.0])).at[1].set(jnp.array([0.5, 0.0]))
-    state = state._replace(x=x, left=jnp.full_like(state.left, TASK.episode_steps))
+    state = begun(pods.init(jax.random.key(0)), [3.9, 0.0], [0.5, 0.0])
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     after, _ = pods.improve(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
     assert int(after.left[0]) == TASK.episode_steps

@@ -1,0 +1,200 @@
+"""Trainings and refits as jobs of a trainer."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from protos.hds import v1
+from tests.plain import session, transition
+from tests.programs import Programs, free_port, kill, ready
+from tests.published import TASK
+from trainer.checkpoint.reader import read_item
+from trainer.client import CallFailed, TrainerClient
+from trainer.jobs.manager import JobManager
+from trainer.jobs.request import JobRequest, Published
+from trainer.store.database import open_database
+from trainer.store.jobs import JobStore
+
+
+def test_a_job_that_publishes_can_not_be_cancelled_any_more(tmp_path: Path) -> None:
+    """Else it would be told as cancelled, and its policy served all the same."""
+
+    async def cancelled_meanwhile() -> tuple[v1.JobState, v1.JobState]:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def publish(job: v1.Job, published: Published) -> None:
+            begun.set()
+            await go_on.wait()
+
+        def request_of(job: v1.Job) -> JobRequest:
+            options = job.options
+            return JobRequest(False, options.task, 0, options.epochs, "", None, "", "", tmp_path)
+
+        jobs = JobManager(
+            JobStore(open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")), request_of, publish
+        )
+        working = asyncio.create_task(jobs.run())
+        try:
+            job = await jobs.start(v1.Job(options=v1.TrainingOptions(task="cartpole_swingup", epochs=1)))
+            await asyncio.wait_for(begun.wait(), 120.0)
+            asked = (await jobs.cancel(job.id)).state
+            go_on.set()
+            ended = [told.state async for told in jobs.watch(job.id)][-1]
+            return asked, ended
+        finally:
+            working.cancel()
+            jobs.close()
+
+    assert asyncio.run(cancelled_meanwhile()) == (v1.JOB_STATE_RUNNING, v1.JOB_STATE_SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (
+            lambda c: c.start_training(v1.TrainingOptions(task="juggle")),
+            "unknown task 'juggle'; choose one of: cartpole_swingup",
+        ),
+        (
+            lambda c: c.start_training(v1.TrainingOptions(task=TASK.name, label="No Label")),
+            "'No Label' is no label",
+        ),
+        (
+            lambda c: c.start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name))),
+            "there is no such data to refit from for task 'cartpole_swingup'; record some with",
+        ),
+        (
+            lambda c: c.start_refit(
+                v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name), dynamics_model="magic")
+            ),
+            "unknown dynamics model 'magic'; choose one of",
+        ),
+        (
+            lambda c: c.start_refit(
+                v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name), learned_fraction=1.5)
+            ),
+            r"learned_fraction must be in \[0, 1\]; got 1.5",
+        ),
+        (
+            lambda c: c.call(c.training.GetJob, v1.GetJobRequest(id="9")),
+            "there is no job '9'; known: none yet",
+        ),
+        (
+            lambda c: c.call(c.registry.SetLabel, v1.SetLabelRequest(label="stable", version="x")),
+            "no policy has the version 'x'; published: none yet",
+        ),
+    ],
+    ids=["task", "label", "no data", "rung", "fraction", "job", "version"],
+)
+def test_a_wrong_request_is_refused_at_once_with_what_would_be_valid(
+    programs: Programs, start: Callable, message: str
+) -> None:
+    _, address = programs.trainer()
+    ready(address)
+    with pytest.raises(CallFailed, match=message):
+        start(TrainerClient(address))
+
+
+def test_evaluation_data_is_no_data_to_refit_from(programs: Programs) -> None:
+    _, address = programs.trainer()
+    stub = v1.ExperienceServiceStub(ready(address))
+    rows = [transition(sequence, v1.PURPOSE_EVALUATE) for sequence in range(20)]
+    list(stub.Append(iter([v1.AppendRequest(session=session(), transitions=rows)])))
+    with pytest.raises(CallFailed, match="there is no such data to refit from"):
+        TrainerClient(address).start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name)))
+
+
+def test_a_refit_with_a_neural_residual_publishes_a_policy_under_its_label(programs: Programs) -> None:
+    _, address = programs.trainer()
+    ready(address)
+    client = TrainerClient(address)
+    rows = [transition(sequence) for sequence in range(50)]
+    list(client.experience.Append(iter([v1.AppendRequest(session=session(), transitions=rows)])))
+    options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial")
+    request = v1.StartRefitRequest(options=options, dynamics_model="friction-residual", learned_fraction=0.5)
+    shares: list[float] = []
+    job = client.follow(client.start_refit(request).id, lambda job: shares.append(job.progress))
+    assert shares == sorted(shares)
+    assert job.metrics["real_seconds"] == pytest.approx(2.0)
+    (policy,) = client.policies()
+    assert (policy.version, list(policy.labels)) == (job.policy_version, ["trial"])
+    assert policy.real_seconds == pytest.approx(2.0)
+
+
+def test_a_running_job_is_cancelled_and_the_next_one_runs(programs: Programs) -> None:
+    _, address = programs.trainer()
+    ready(address)
+    client = TrainerClient(address)
+    job = client.start_training(v1.TrainingOptions(task=TASK.name, epochs=100_000))
+    for response in client.training.WatchJob(v1.WatchJobRequest(id=job.id)):
+        if response.job.state == v1.JOB_STATE_RUNNING:
+            break
+    client.call(client.training.CancelJob, v1.CancelJobRequest(id=job.id))
+    with pytest.raises(CallFailed, match="job 1 cancelled"):
+        client.follow(job.id, lambda job: None)
+    # it is too short for a fit, so it fails, and says so
+    list(client.experience.Append(iter([v1.AppendRequest(session=session(), transitions=[transition(0)])])))
+    job = client.start_refit(v1.StartRefitRequest(options=v1.TrainingOptions(task=TASK.name)))
+    with pytest.raises(
+        CallFailed, match="job 2 failed: the data has no stretch of 10 steps; the longest has 1"
+    ):
+        client.follow(job.id, lambda job: None)
+
+
+def test_a_job_that_the_trainer_died_under_is_told_as_failed(programs: Programs) -> None:
+    port = str(free_port())
+    program, address = programs.trainer(port)
+    ready(address)
+    client = TrainerClient(address)
+    client.start_training(v1.TrainingOptions(task=TASK.name, epochs=100_000))
+    kill(program)
+    client.close()
+    programs.trainer(port)
+    ready(address)
+    client = TrainerClient(address)
+    response = client.call(client.training.GetJob, v1.GetJobRequest(id="1"))
+    assert isinstance(response, v1.GetJobResponse)
+    assert response.job.state == v1.JOB_STATE_FAILED
+    assert response.job.error == "the trainer was stopped before it ended"
+
+
+def test_a_refit_uses_what_is_selected_and_can_be_repeated_to_the_last_bit(programs: Programs) -> None:
+    _, address = programs.trainer()
+    client = TrainerClient(address)
+
+    def record(name: str, first: int, count: int) -> None:
+        rows = [transition(first + i) for i in range(count)]
+        client.append([v1.AppendRequest(session=session(name), transitions=rows)])
+
+    def refitted(**wanted: Any) -> v1.Job:
+        options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial")
+        job = client.start_refit(v1.StartRefitRequest(options=options, **wanted))
+        return client.follow(job.id, lambda job: None)
+
+    def dynamics(job: v1.Job) -> list[bytes]:
+        item = read_item(programs.root / "trainer" / "checkpoints" / job.policy_version, "dynamics")
+        return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(item)]
+
+    record("a", 0, 60)
+    record("b", 0, 50)
+    first = refitted(data=v1.Selection(sessions=["a"]))
+    assert first.metrics["real_seconds"] == pytest.approx(60 * 0.04)
+    record("a", 60, 40)
+    again = refitted(data_of=first.policy_version[:12])
+    assert again.metrics["real_seconds"] == pytest.approx(60 * 0.04)
+    assert dynamics(again) == dynamics(first)
+    more = refitted()
+    assert more.metrics["real_seconds"] == pytest.approx(150 * 0.04)
+    for wanted, message in (
+        ({"data": v1.Selection(tags=["hot"])}, "there is no such data to refit from"),
+        ({"data_of": "0000"}, "no policies begin with '0000'"),
+        ({"data_of": "0", "data": v1.Selection(tags=["hot"])}, "give either data_of, a version, or"),
+        ({"data": v1.Selection(since_unix_ns=2, until_unix_ns=1)}, "'since' is not before 'until'"),
+    ):
+        with pytest.raises(CallFailed, match=message):
+            refitted(**wanted)
