@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from controller.cores import beside
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 
@@ -47,7 +48,9 @@ class Batcher:
         self.asked_at = 0.0
         """When an observation came last, on `time.perf_counter` [s]."""
         self._gap = LONGEST_GAP_S
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="slow-policy")
+        self._threads = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="slow-policy", initializer=beside
+        )
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[None]:

@@ -6,6 +6,8 @@ soon as it is answered.
 """
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 
+from controller.loop import TRANSPORT
 from protos.hds import v1
 from protos.transport.access import Access
 
@@ -143,15 +146,18 @@ async def asked_of(address: str, access: Access) -> Asked:
 
 
 class EchoProcess:
-    """A bare echo service in a process of its own."""
+    """An echo service in a process of its own, bare or on the controller's transport settings."""
+
+    def __init__(self, tuned: bool) -> None:
+        self._tuned = tuned
 
     async def __aenter__(self) -> str:
         """Start it; return its address."""
-        import sys
-
+        name, setting = TRANSPORT
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "controller.echo", stdout=asyncio.subprocess.PIPE
-        )
+            sys.executable, "-m", "controller.echo", stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, name: setting if self._tuned else ""},
+        )  # fmt: skip
         assert self._process.stdout is not None
         return (await self._process.stdout.readline()).decode().split()[-1]
 
@@ -161,9 +167,11 @@ class EchoProcess:
         await self._process.wait()
 
 
-async def compare(asked: Asked, streams: tuple[int, ...], pairs: int, seconds: float) -> AsyncIterator[dict]:
+async def compare(
+    asked: Asked, streams: tuple[int, ...], pairs: int, seconds: float, tuned: bool = False
+) -> AsyncIterator[dict]:
     """Yield one comparison after the other: the controller's and the echo's loads, pair by pair."""
-    async with EchoProcess() as echo_address:
+    async with EchoProcess(tuned) as echo_address:
         echo = Asked(echo_address, asked.hello, asked.state_size)
         plan = [("paced 100 Hz", 1)] + [("saturated", count) for count in streams]
         for kind, count in plan:

@@ -46,6 +46,9 @@ class Serve:
     keep_warm: float = 0.002
     """While a stream is open, rehearse an action this long after the last [s], so that the next finds the
     processor warm; 0 never does."""
+    cpu: int | None = None
+    """Keep the event loop and gRPC's threads on this core (Linux); loading, compiling and slow policies use
+    the others too. None: wherever there is room."""
     metrics_port: int | None = None
     """Answer Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port, which is printed."""
     metrics_host: str = "127.0.0.1"
@@ -125,6 +128,8 @@ class Bench:
     """Rounds of (controller, echo); the ratios are medians over them."""
     seconds: float = 2.0
     """Length of each round [s]."""
+    echo: Literal["bare", "tuned"] = "bare"
+    """The echo service: as gRPC's defaults have it, or with the transport settings of the controller."""
     json: bool = False
     """One JSON object per measurement instead of a table."""
     access: Access = field(default_factory=Access)
@@ -170,7 +175,9 @@ def _bench(command: Bench) -> int:
 
     async def measure() -> None:
         asked = await asked_of(command.controller, command.access)
-        async for found in compare(asked, command.streams, command.pairs, command.seconds):
+        async for found in compare(
+            asked, command.streams, command.pairs, command.seconds, command.echo == "tuned"
+        ):
             if command.json:
                 print(json.dumps(found), flush=True)
                 continue
@@ -218,14 +225,18 @@ def _log(log_format: str) -> None:
 
 
 def _serve(command: Serve) -> int:
+    from controller import cores
     from controller.loop import run
     from controller.server import Settings, serve
 
     try:
         _check(command)
+        if command.cpu is not None:
+            cores.check(command.cpu)
         _log(command.log_format)
-        given = {f.name: getattr(command, f.name) for f in fields(command) if f.name != "log_format"}
-        run(serve(Settings(**given)))
+        aside = {"log_format", "cpu"}
+        given = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in aside}
+        run(serve(Settings(**given)), command.cpu)
     except (OSError, ValueError) as error:
         print(f"hds-controller: {error}", file=sys.stderr)
         return 2

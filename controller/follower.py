@@ -97,9 +97,9 @@ class LabelFollower:
         except Refused as error:
             self._refuse(version, str(error))
             return
+        await self._loader.remember(version)  # first, so that no end comes between, and the next start has it
         self._slot.swap(policy)
         self._metrics.swaps.labels(version[:12]).inc()
-        await self._loader.remember(version)
         elapsed = time.monotonic() - started
         LOG.info("serving policy %s (%s), ready after %.3f s", version[:12], origin, elapsed)
 

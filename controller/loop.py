@@ -1,27 +1,51 @@
 """The event loop that servers run on."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import uvloop
+
+from controller.cores import beside, stay_on
 
 SWITCH_S = 2e-4
 """How long a thread may keep the interpreter while the event loop waits for it.
 
 Python's own 5 ms, several times per answer, make answers late while another thread traces a new policy.
 """
+TRANSPORT = ("GRPC_EXPERIMENTS", "-event_engine_listener")
+"""gRPC's choice of how a server reads its sockets: the thread that waits for messages does so itself.
+
+By its default they pass through one more thread, which costs an answer some 40 µs. A release of gRPC that
+does not know the name any more says so in the log, and does as it does.
+"""
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
+def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
     """Run `main` on uvloop, whose tail of slow answers is shorter than asyncio's own.
 
     JAX computes in the thread that asks, and XLA without threads of its own: handing a small network to
     another thread takes as long as its computation.
+
+    Args:
+        main: what to run.
+        cpu: keep the event loop, and the threads of gRPC, which it starts, on this core; the loop's own
+            executor, and threads that call `beside`, use all of them.
     """
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+    os.environ.setdefault(*TRANSPORT)
     sys.setswitchinterval(SWITCH_S)
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    uvloop.run(main)
+    uvloop.run(_on(cpu, main))
+
+
+async def _on(cpu: int | None, main: Coroutine[Any, Any, None]) -> None:
+    executor = ThreadPoolExecutor(thread_name_prefix="beside", initializer=beside)
+    asyncio.get_running_loop().set_default_executor(executor)
+    if cpu is not None:
+        stay_on(cpu)
+    await main

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from controller.cores import beside
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 from protos.hds import v1
@@ -69,6 +70,7 @@ class Shadow:
         self._file.close()
 
     def _run(self) -> None:
+        beside()
         while (item := self._queue.get()) is not None and not self._ended.is_set():
             client, sequence, x, u, version = item
             shadow = self.policy.act(x[None])[0]

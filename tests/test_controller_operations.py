@@ -1,6 +1,8 @@
 """What an operator does with a running controller: pin, shadow, roll back, watch, drain."""
 
+import itertools
 import json
+import os
 import signal
 import threading
 import urllib.request
@@ -208,6 +210,29 @@ def test_health_is_serving_only_with_a_warm_policy_and_ends_with_sigterm(
     assert next(watching).status == status.NOT_SERVING
     assert stream.observe(7, X).action.sequence == 7, "an open stream is answered while the server drains"
     assert program.process.wait(START_S) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system keeps no thread on a core")
+def test_the_event_loop_stays_on_its_core_and_what_works_beside_it_may_use_all(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    b, a, cores = publish(seed=2), publish(seed=1), os.sched_getaffinity(0)
+    _, trainer = programs.trainer()
+    program, address = programs.controller(trainer, cpu=max(cores))
+    stub = v1.PolicyServiceStub(ready(address))
+    eventually(lambda: served(stub, a))
+    stream, ticks = Stream(stub), itertools.count()
+    np.testing.assert_allclose(stream.observe(next(ticks), X).action.u, answers(1), atol=1e-6)
+    move(trainer, b)
+    eventually(lambda: stream.observe(next(ticks), X).action.policy_version == b)
+    pid = program.process.pid
+    assert os.sched_getaffinity(pid) == {max(cores)}
+    threads = [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    assert cores in threads
+    absent = max(cores) + 4096
+    refused = run("controller", "serve", "--cpu", str(absent), "--state-dir", str(programs.root / "other"))
+    assert refused.returncode == 2
+    assert f"--cpu must be one of {sorted(cores)}; got {absent}" in refused.stderr
 
 
 def test_one_stream_too_many_is_refused_and_the_others_go_on(

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.serving [--quick] [--pairs 10]
 
 Starts a trainer with an untrained policy of the usual shape and, one after the other, controllers as they
-are by default, with neither rehearsals nor a delay for batches, and that compute each observation for itself.
+are by default, kept on one core, with neither rehearsals nor a delay for batches, and that compute each observation for itself.
 Each is measured by `hds-controller bench`: rounds of controller and echo take turns, and ratios are medians
 over the pairs.
 """
@@ -23,15 +23,16 @@ from trainer import compilation_cache
 
 VARIANTS = {
     "default": {},
+    "kept on one core": {"cpu": 0},
     "batches of one turn of the loop, no rehearsals": {"batch_delay": 0, "keep_warm": 0},
     "no batches": {"max_batch": 1},
 }
 
 
-def measure(address: str, pairs: int, seconds: float) -> None:
+def measure(address: str, pairs: int, seconds: float, echo: str) -> None:
     """Print a line per load."""
     command = [sys.executable, "-m", "controller", "bench", "--controller", address, "--json"]
-    command += ["--pairs", str(pairs), "--seconds", str(seconds)]
+    command += ["--pairs", str(pairs), "--seconds", str(seconds), "--echo", echo]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     for line in done.stdout.splitlines():
         found = json.loads(line)
@@ -52,6 +53,10 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of each round")
+    parser.add_argument(
+        "--echo", choices=("bare", "tuned"), default="bare",
+        help="the echo service as gRPC's defaults have it, or with the controller's transport settings",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="two pairs")
     options = parser.parse_args()
     compilation_cache.enable()
@@ -67,7 +72,7 @@ def main() -> None:
                 serving = health_pb2.HealthCheckResponse.SERVING
                 any(told.status == serving for told in watch(health_pb2.HealthCheckRequest()))
                 print(name, flush=True)
-                measure(address, 2 if options.quick else options.pairs, options.seconds)
+                measure(address, 2 if options.quick else options.pairs, options.seconds, options.echo)
                 program.end()
         finally:
             programs.close()
