@@ -26,9 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from real_env.excitation import Excitation
-from real_env.plants.brax_friction import START, START_SPREAD
+from real_env.plants.brax_friction import START, START_SPREAD, FrictionConstants
 from tests.benchmarks.loop_in_process import EPISODES, train
-from tests.benchmarks.study_plants import PlantState, StudyPlant, study_plant
+from tests.benchmarks.study_plants import PlantState, Step, StudyPlant, study_plant
 from trainer import compilation_cache
 from trainer.dynamics.ladder import LADDER, fit_best, held_out_error, rung
 from trainer.dynamics.rung import Fit
@@ -78,24 +78,34 @@ def drive(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return x[B, T + 1, 4], its observations y, and u[B, T, 1] of closed-loop episodes."""
     keys = jax.random.split(key, len(excitation) + 1)
-    episodes = _episodes(plant, parts.policy, parts.rung.memory > 0)
-    return episodes(parameters, jnp.asarray(starts, jnp.float32), jnp.asarray(excitation, jnp.float32), keys)
+    episodes = _episodes(plant.step, parts.policy, parts.rung.memory > 0)
+    return episodes(
+        plant.constants,
+        plant.noise,
+        parameters,
+        jnp.asarray(starts, jnp.float32),
+        jnp.asarray(excitation, jnp.float32),
+        keys,
+    )
 
 
-@functools.lru_cache(maxsize=4)
-def _episodes(plant: StudyPlant, policy: PolicySpec, remembers: bool) -> Callable[..., tuple]:
-    """Return the compiled loop of plant and policy; compiling the plant takes longer than an episode."""
+@functools.cache
+def _episodes(step: Step, policy: PolicySpec, remembers: bool) -> Callable[..., tuple]:
+    """Return the compiled loop of a kind of plant and a policy; compiling takes longer than a training."""
 
     @jax.jit
-    def episodes(parameters: Any, starts: jax.Array, excitation: jax.Array, keys: jax.Array) -> tuple:
-        see = lambda x, key: x + plant.noise * jax.random.normal(key, x.shape)  # noqa: E731
+    def episodes(
+        constants: FrictionConstants, noise: jax.Array, parameters: Any, starts: jax.Array,
+        excitation: jax.Array, keys: jax.Array,
+    ) -> tuple:  # fmt: skip
+        see = lambda x, key: x + noise * jax.random.normal(key, x.shape)  # noqa: E731
 
         def tick(carry: tuple, now: tuple) -> tuple:
             state, y = carry
             extra, key = now
             seen = jnp.concatenate([y, state.u_last], axis=1) if remembers else y
             u = jnp.clip(policy.apply(parameters, seen) + extra, -1.0, 1.0)
-            state = plant.step(state, u)
+            state = step(constants, state, u)
             y = see(state.x, key)
             return (state, y), (state.x, y, u)
 
@@ -112,13 +122,14 @@ def _episodes(plant: StudyPlant, policy: PolicySpec, remembers: bool) -> Callabl
 def record(plant: StudyPlant, parts: Learner, best: Best, seconds: float, seed: int) -> list[Motion]:
     """Record motions of up to 5 s each, `seconds` in all, as real_env's collect phase does."""
     motions, left, number = [], round(seconds / parts.task.control_dt), 0
+    longest = round(MOTION_SECONDS / parts.task.control_dt)
     while left > 0:
-        steps = min(left, round(MOTION_SECONDS / parts.task.control_dt))
+        steps = min(left, longest)
         excite = Excitation(0.3, parts.task.control_dt, 1, seed + number)
         spread = np.random.default_rng(seed + number).uniform(-START_SPREAD, START_SPREAD, (1, 4))
-        extra = np.stack([excite(k)[None] for k in range(steps)])
+        extra = np.stack([excite(k)[None] for k in range(longest)])  # one length, compiled once
         _, y, u = drive(plant, parts, best.policy, START + spread, extra, jax.random.key(seed + number))
-        motions.append(Motion(np.asarray(y[0]), np.asarray(u[0])))
+        motions.append(Motion(np.asarray(y[0, : steps + 1]), np.asarray(u[0, :steps])))
         left, number = left - steps, number + 1
     return motions
 

@@ -3,7 +3,8 @@
     python -m tests.benchmarks.serving [--quick] [--pairs 10]
 
 Starts a trainer with an untrained policy of the usual shape and, one after the other, controllers as they
-are by default, kept on one core, with neither rehearsals nor a delay for batches, and that compute each observation for itself.
+are by default, kept on one core, with neither rehearsals nor a delay for batches, and that compute each
+observation for itself.
 Each is measured by `hds-controller bench`: rounds of controller and echo take turns, and ratios are medians
 over the pairs.
 """

@@ -5,6 +5,7 @@ Notation
     z   deflection of the LuGre bristles [B, 2]   m, rad
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -43,18 +44,24 @@ class PlantState(NamedTuple):
     z: jax.Array
 
 
+Step = Callable[[FrictionConstants, PlantState, jax.Array], PlantState]
+"""`(constants, state, u[B, 1]) -> state` after one control step."""
+
+
 @dataclass(frozen=True, eq=False)
 class StudyPlant:
     """A plant for a batch of episodes.
 
     Attributes:
-        step: `(state, u[B, 1]) -> state` after one control step.
+        step: how it moves, the same function for all plants of a kind, so that it is compiled once.
+        constants: of its friction.
         noise: standard deviation of what is observed [4].
         truth: the closest member of the trainer's `physics` family, for the oracle.
     """
 
     name: str
-    step: Callable[[PlantState, jax.Array], PlantState]
+    step: Step
+    constants: FrictionConstants
     noise: np.ndarray
     truth: Physics
 
@@ -72,15 +79,17 @@ def _scaled(friction: FrictionConstants, factor: float) -> FrictionConstants:
     return FrictionConstants(*(factor * part for part in friction))
 
 
-def _stick_slip(friction: FrictionConstants, late: bool) -> Callable[[PlantState, jax.Array], PlantState]:
-    def step(state: PlantState, u: jax.Array) -> PlantState:
+@functools.cache
+def _stick_slip(late: bool) -> Step:
+    def step(friction: FrictionConstants, state: PlantState, u: jax.Array) -> PlantState:
         acting = state.u_last if late else u
         return PlantState(jax.vmap(control_step, (None, 0, 0))(friction, state.x, acting), u, state.z)
 
     return step
 
 
-def _heavier(factor: float) -> Callable[[PlantState, jax.Array], PlantState]:
+@functools.cache
+def _heavier(factor: float) -> Step:
     """A frictionless cart-pole whose pole has `factor` times the mass."""
     system = brax_friction._SYSTEM
     factors = jnp.ones_like(system.body_mass).at[-1].set(factor)
@@ -99,10 +108,11 @@ def _heavier(factor: float) -> Callable[[PlantState, jax.Array], PlantState]:
         state, _ = jax.lax.scan(advance, pipeline.init(heavy, q, qd), None, PHYSICS_STEPS)
         return jnp.concatenate([state.q, state.qd])
 
-    return lambda state, u: PlantState(jax.vmap(one)(state.x, u), u, state.z)
+    return lambda friction, state, u: PlantState(jax.vmap(one)(state.x, u), u, state.z)
 
 
-def _lugre(friction: FrictionConstants) -> Callable[[PlantState, jax.Array], PlantState]:
+@functools.cache
+def _lugre() -> Step:
     """LuGre friction (Canudas de Wit et al., 1995): bristles that bend before they slip.
 
     dz/dt = v − σ₀ |v| z / g(v),  F = σ₀ z + σ₁ dz/dt + σ₂ v,  g(v) = F_dry + (F_break − F_dry) e^(−(v/v_s)²);
@@ -114,7 +124,9 @@ def _lugre(friction: FrictionConstants) -> Callable[[PlantState, jax.Array], Pla
     stiffness = BRISTLE_STIFFNESS
     damping = 2.0 * jnp.sqrt(stiffness * jnp.array([1.0, 0.02]))
 
-    def one(x: jax.Array, z: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(
+        friction: FrictionConstants, x: jax.Array, z: jax.Array, u: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         q, qd = jnp.split(x, 2)
 
         def advance(carry: tuple, _: None) -> tuple[tuple, None]:
@@ -132,8 +144,8 @@ def _lugre(friction: FrictionConstants) -> Callable[[PlantState, jax.Array], Pla
         (state, z), _ = jax.lax.scan(advance, start, None, PHYSICS_STEPS)
         return jnp.concatenate([state.q, state.qd]), z
 
-    def step(state: PlantState, u: jax.Array) -> PlantState:
-        x, z = jax.vmap(one)(state.x, state.z, u)
+    def step(friction: FrictionConstants, state: PlantState, u: jax.Array) -> PlantState:
+        x, z = jax.vmap(one, (None, 0, 0, 0))(friction, state.x, state.z, u)
         return PlantState(x, u, z)
 
     return step
@@ -149,18 +161,19 @@ def study_plant(name: str, seed: int) -> StudyPlant:
     stronger = _scaled(friction, 1.25)
     truth = _with(_smooth(friction))
     plants = {
-        "default": lambda: StudyPlant(name, _stick_slip(friction, False), quiet, truth),
-        "stronger": lambda: StudyPlant(name, _stick_slip(stronger, False), quiet, _with(_smooth(stronger))),
+        "default": lambda: StudyPlant(name, _stick_slip(False), friction, quiet, truth),
+        "stronger": lambda: StudyPlant(name, _stick_slip(False), stronger, quiet, _with(_smooth(stronger))),
         "late-noisy": lambda: StudyPlant(
-            name, _stick_slip(friction, True), POSITION_NOISE, truth._replace(delay=jnp.ones(()))
+            name, _stick_slip(True), friction, POSITION_NOISE, truth._replace(delay=jnp.ones(()))
         ),
         "heavy-pole": lambda: StudyPlant(
             name,
             _heavier(HEAVIER),
+            FRICTIONLESS,
             quiet,
             _with(no_friction(2))._replace(mass=jnp.array([1.0, HEAVIER])),
         ),
-        "lugre": lambda: StudyPlant(name, _lugre(friction), quiet, truth),
+        "lugre": lambda: StudyPlant(name, _lugre(), friction, quiet, truth),
     }
     if name not in plants:
         raise ValueError(f"unknown plant {name!r}; choose one of: {', '.join(plants)}")
