@@ -1,6 +1,10 @@
-"""`python -m controller`."""
+"""`python -m controller` and `hds-controller`."""
 
-from controller.cli import main
+from controller.transport import choose
+
+choose()  # before gRPC is imported
+
+from controller.cli import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

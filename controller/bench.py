@@ -16,7 +16,7 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 
-from controller.loop import TRANSPORT
+from controller import transport
 from protos.hds import v1
 from protos.transport.access import Access
 
@@ -153,10 +153,9 @@ class EchoProcess:
 
     async def __aenter__(self) -> str:
         """Start it; return its address."""
-        name, setting = TRANSPORT
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "controller.echo", stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, name: setting if self._tuned else ""},
+            env={**os.environ, transport.NAME: transport.SETTING if self._tuned else ""},
         )  # fmt: skip
         assert self._process.stdout is not None
         return (await self._process.stdout.readline()).decode().split()[-1]

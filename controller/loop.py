@@ -17,12 +17,6 @@ SWITCH_S = 2e-4
 
 Python's own 5 ms, several times per answer, make answers late while another thread traces a new policy.
 """
-TRANSPORT = ("GRPC_EXPERIMENTS", "-event_engine_listener")
-"""gRPC's choice of how a server reads its sockets: the thread that waits for messages does so itself.
-
-By its default they pass through one more thread, which costs an answer some 40 µs. A release of gRPC that
-does not know the name any more says so in the log, and does as it does.
-"""
 
 
 def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
@@ -37,7 +31,6 @@ def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
             executor, and threads that call `beside`, use all of them.
     """
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    os.environ.setdefault(*TRANSPORT)
     sys.setswitchinterval(SWITCH_S)
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     uvloop.run(_on(cpu, main))

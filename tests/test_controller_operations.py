@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable
@@ -210,6 +212,16 @@ def test_health_is_serving_only_with_a_warm_policy_and_ends_with_sigterm(
     assert next(watching).status == status.NOT_SERVING
     assert stream.observe(7, X).action.sequence == 7, "an open stream is answered while the server drains"
     assert program.process.wait(START_S) == 0
+
+
+def test_how_sockets_are_read_is_chosen_before_grpc_is_imported() -> None:
+    code = (
+        "import sys; from controller import transport;"
+        "transport.choose = lambda: print('grpc' in sys.modules); import controller.__main__;"
+        "print('grpc' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system keeps no thread on a core")
