@@ -97,7 +97,7 @@ class LabelFollower:
         except Refused as error:
             self._refuse(version, str(error))
             return
-        await self._loader.remember(version)  # first, so that no end comes between, and the next start has it
+        await self._loader.remember(version)  # before it serves, lest SIGTERM comes between
         self._slot.swap(policy)
         self._metrics.swaps.labels(version[:12]).inc()
         elapsed = time.monotonic() - started

@@ -5,8 +5,8 @@ import os
 NAME, SETTING = "GRPC_EXPERIMENTS", "-event_engine_listener"
 """The thread that waits for messages reads the sockets itself.
 
-By gRPC's default they pass through one more thread, which costs an answer some 40 µs. A release of gRPC that
-does not know the name any more says so in the log, and does as it does.
+By gRPC's default messages pass through one more thread, often on another core. A release of gRPC that does
+not know the name any more says so in the log, and does as it would without.
 """
 
 

@@ -3,14 +3,15 @@
     python -m tests.benchmarks.serving [--quick] [--pairs 10]
 
 Starts a trainer with an untrained policy of the usual shape and, one after the other, controllers as they
-are by default, kept on one core, with neither rehearsals nor a delay for batches, and that compute each
-observation for itself.
+are by default, with neither rehearsals nor a delay for batches, that compute each observation for itself, and
+(on Linux) that are kept on one core.
 Each is measured by `hds-controller bench`: rounds of controller and echo take turns, and ratios are medians
 over the pairs.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,13 @@ from tests.programs import Programs, ready
 from tests.published import publish_policy
 from trainer import compilation_cache
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, float]] = {
     "default": {},
-    "kept on one core": {"cpu": 0},
     "batches of one turn of the loop, no rehearsals": {"batch_delay": 0, "keep_warm": 0},
     "no batches": {"max_batch": 1},
 }
+if hasattr(os, "sched_getaffinity"):
+    VARIANTS["kept on one core"] = {"cpu": min(os.sched_getaffinity(0))}
 
 
 def measure(address: str, pairs: int, seconds: float, echo: str) -> None:
