@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import compiled_pods, side_by_side
+from trainer.learning.compilation import side_by_side
+from trainer.learning.compiled_pods import compiled_pods
 from trainer.learning.direction import gauss_newton, gradient
 from trainer.learning.evaluation import evaluate, score
 from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
@@ -101,6 +102,29 @@ def test_training_is_deterministic() -> None:
     start = algorithm.init(jax.random.key(3))
     runs = [algorithm.step(start, theta, schedule(HDSConfig(), 0), jax.random.key(4))[0] for _ in range(2)]
     jax.tree.map(np.testing.assert_array_equal, *(run.policy for run in runs))
+
+
+def test_epochs_that_share_a_key_draw_numbers_of_their_own() -> None:
+    theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
+    algorithm, key = learner(gauss_newton(0.1), annealing((1.0,))), jax.random.key(4)
+    start = algorithm.init(jax.random.key(3))
+    later = start._replace(epoch=start.epoch + CONFIG.kept_batches)  # the same slot of the ring
+    first, second = (
+        algorithm.step(state, theta, schedule(HDSConfig(), 0), key)[0] for state in (start, later)
+    )
+    assert not np.allclose(first.actions.x[0, :, 1], second.actions.x[0, :, 1], atol=1e-3)
+
+
+def test_features_are_sines_and_cosines_of_the_angles_wherever_these_stand() -> None:
+    x = jnp.array([[0.1, 0.2, 0.3, 0.4, 0.5], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    seen = FeatureSpec(5, (0, 3), (1.0, 2.0, 4.0, 1.0, 5.0))(x)
+    expected = [
+        x[:, 1] / 2.0,
+        x[:, 2] / 4.0,
+        x[:, 4] / 5.0,
+        *(f(x[:, i]) for f in (np.sin, np.cos) for i in (0, 3)),
+    ]
+    np.testing.assert_allclose(seen, np.stack(expected, axis=1), rtol=1e-6)
 
 
 def test_mixture_takes_the_fraction_from_the_members_in_turn_and_the_rest_from_the_simulator() -> None:

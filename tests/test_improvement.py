@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.direction import Direction, FindDirection, gauss_newton, gradient
+from trainer.learning.direction import Direction, FindDirection, gauss_newton, gradient, solve_positive
 from trainer.learning.search import annealing, line_search
 from trainer.learning.trajectory import Objective, Trajectory, replay, rollout, total_cost
 
@@ -82,6 +82,15 @@ def test_feedback_gains_equal_the_riccati_solution() -> None:
         K = -np.linalg.solve(q_uu, discount * B.T @ V @ A)
         np.testing.assert_allclose(direction.K[t], K, rtol=2e-3, atol=1e-4)
         V = np.eye(2) + discount * A.T @ V @ A + discount * A.T @ V @ B @ K
+
+
+@pytest.mark.parametrize("m", [1, 3, 8])
+def test_elimination_without_pivots_solves_positive_definite_systems(m: int) -> None:
+    rng = np.random.default_rng(m)
+    root, B = rng.normal(size=(m, m)), rng.normal(size=(m, 5))
+    A = root @ np.diag(10.0 ** rng.uniform(-1.5, 1.5, m)) @ root.T + 0.1 * np.eye(m)
+    X = np.asarray(solve_positive(jnp.asarray(A, jnp.float32), jnp.asarray(B, jnp.float32)))
+    np.testing.assert_allclose(A @ X, B, atol=1e-4 * np.abs(A).max() * np.abs(X).max())
 
 
 def test_an_action_at_its_bound_neither_moves_beyond_it_nor_feeds_back() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from trainer import compilation_cache
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.jobs.learner import learner, stacked
-from trainer.learning.compilation import compiled_pods
+from trainer.learning.compiled_pods import compiled_pods
 from trainer.learning.hds import HDSConfig, mixture, train
 from trainer.learning.pods_state import PODSConfig
 from trainer.models.quiet_import import without_maintenance_notice

@@ -10,7 +10,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,8 @@ from tests.benchmarks.brax_dynamics import brax_dynamics
 from trainer.dynamics.ladder import rung
 from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
-from trainer.learning.compilation import compiled_pods, side_by_side
+from trainer.learning.compilation import side_by_side
+from trainer.learning.compiled_pods import compiled_pods
 from trainer.learning.hds import HDSConfig, mixture, schedule
 from trainer.learning.pods_state import PODSConfig
 from trainer.learning.search import line_search
@@ -37,6 +38,8 @@ ALGORITHMS = ("hds", "pods", "job", "shac", "ppo", "apg", "sac", "shac@brax", "p
 """`@brax`: with Brax's own equations of motion instead of ours, which are the same to rounding."""
 SMALL, SMALL_RATE = PODSConfig(batch=16, minibatch=32, regression_steps=50), 6e-3
 """Sizes and learning rate for this task, as the other learners' are; the defaults serve harder plants."""
+KEYS_APART = 1000
+"""Between the seeds that draw networks and those that draw everything else."""
 TASK = load_task("cartpole_swingup")
 
 
@@ -121,11 +124,9 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     searched = rolled * pods_config.passes * (len(STEP_SIZES) + n + m + 1)
     side_by_side(*parts_of_pods.calls(theta))
     algorithm = parts_of_pods.algorithm
-    key, key_init = jax.random.split(jax.random.key(seed))
-    state = algorithm.init(key_init)
+    key, state = jax.random.key(seed), algorithm.init(jax.random.key(seed + KEYS_APART))
     for epoch in range(config.epochs):
-        key, key_step = jax.random.split(key)
-        state, _ = algorithm.step(state, theta, schedule(config, epoch), key_step)
+        state, _ = algorithm.step(state, theta, schedule(config, epoch), key)
         jax.block_until_ready(state)
         if epoch % 2:
             evaluate = functools.partial(parts.evaluate, state.average, judged, jax.random.key(7))
@@ -163,6 +164,14 @@ class Enough(Exception):
     """The learner has been told to stop."""
 
 
+def _replicated(tree: Any, devices: Sequence[Any]) -> Any:
+    """Return `tree` with a leading axis for `devices`, as a function did that JAX 0.10 left out.
+
+    Brax's learners still call it, with one device here.
+    """
+    return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), tree)
+
+
 def of_brax(teller: Teller, seed: int, algorithm: str, model: Model) -> None:
     """Brax's PPO, SAC or APG on the same task."""
     from brax.training.agents.apg import train as apg
@@ -173,6 +182,8 @@ def of_brax(teller: Teller, seed: int, algorithm: str, model: Model) -> None:
 
     from tests.benchmarks.peer_env import TaskEnv
 
+    if not hasattr(jax, "device_put_replicated"):
+        jax.device_put_replicated = _replicated  # pyright: ignore[reportAttributeAccessIssue]
     seen, length = 0.0, TASK.episode_steps
     apg_batch, apg_horizon, apg_updates, apg_evaluations = 64, 32, 6000, 60
     apg_told = apg_batch * apg_horizon * round(apg_updates / (apg_evaluations - 1))

@@ -8,7 +8,8 @@ import numpy as np
 from jax.stages import Wrapped
 
 from trainer.dynamics.rung import Rung
-from trainer.learning.compilation import SOONER, Compiled, compiled, compiled_pods, side_by_side
+from trainer.learning.compilation import SOONER, compiled, side_by_side
+from trainer.learning.compiled_pods import Compiled, compiled_pods
 from trainer.learning.direction import gauss_newton
 from trainer.learning.evaluation import evaluate
 from trainer.learning.hds import Algorithm

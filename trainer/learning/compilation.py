@@ -4,25 +4,28 @@ A short training spends far more time on compiling than on computing. On a proce
 other devices compile as they always do. The parts can compile side by side, before any is called.
 """
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from jax.stages import Wrapped
 
-from trainer.learning.hds import Algorithm, HDSConfig, schedule
-from trainer.learning.pods import PODS, epoch
-from trainer.learning.trajectory import Theta
-
 SOONER = {"xla_backend_optimization_level": 2}
 """LLVM at -O2: up to a third less time to compile than at -O3, and as fast to run."""
-SOONEST = SOONER | {"xla_cpu_use_fusion_emitters": False, "xla_cpu_multi_thread_eigen": False}
+SOONEST = SOONER | {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_multi_thread_eigen": False,
+    "xla_cpu_parallel_codegen_split_count": 4,
+}
 """XLA's older loop emitter, which takes half the time. It does not vectorise what works in place, so that
 tanh of a whole minibatch takes 8 times as long: regression would suffer, roll-outs hardly do. And no
-threads for its operations, which are so small that handing them over takes longer than doing them."""
-
-
+threads for its operations, which are so small that handing them over takes longer than doing them. Code is
+generated in few pieces, each of which has costs of its own."""
+ONCE = SOONEST | {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
+"""For what runs once: LLVM at -O0, in one piece."""
 Call = tuple[Wrapped, tuple]
 """A jitted function, and arguments for it or what has their shapes."""
 
@@ -38,39 +41,22 @@ def side_by_side(*calls: Call) -> None:
     Tracing holds Python's lock and goes in the order given, while XLA compiles what has been traced before.
     What is compiled already costs a millisecond.
     """
-    with ThreadPoolExecutor(max_workers=len(calls)) as pool:
+    with _no_collector(), ThreadPoolExecutor(max_workers=len(calls)) as pool:
         for done in [pool.submit(function.lower(*arguments).compile) for function, arguments in calls]:
             done.result()
 
 
-class Compiled(NamedTuple):
-    """PODS as compiled functions: `init`, and the halves of an epoch, each with the options that suit it."""
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """Pause Python's cyclic garbage collector.
 
-    init: Wrapped
-    improve: Wrapped
-    regress: Wrapped
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """What a training calls."""
-        return Algorithm(self.init, epoch(self.improve, self.regress))
-
-    def calls(self, theta: Theta) -> list[Call]:
-        """Return the calls of a training with model parameters `theta` (leading axis N), for `side_by_side`.
-
-        What takes longest comes first.
-        """
-        key, planned = jax.random.key(0), schedule(HDSConfig(), 0)
-        state = jax.eval_shape(self.init, key)
-        return [
-            (self.improve, (state, theta, planned, key)),
-            (self.regress, (state, planned, key)),
-            (self.init, (key,)),
-        ]
-
-
-def compiled_pods(pods: PODS) -> Compiled:
-    """Return `pods`, to be compiled."""
-    return Compiled(
-        compiled(pods.init, SOONEST), compiled(pods.improve, SOONEST), compiled(pods.regress, SOONER)
-    )
+    Tracing makes a million objects, which are all still needed; looking for garbage among them again and
+    again takes a fifth of it.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

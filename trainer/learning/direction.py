@@ -84,6 +84,20 @@ def expand(objective: Objective, model: Model, theta: Theta, trajectory: Traject
     )
 
 
+def solve_positive(A: jax.Array, B: jax.Array) -> jax.Array:
+    """Return X[m, k] with `A X = B` for a symmetric positive definite A[m, m], by Gauss-Jordan elimination.
+
+    Such a matrix needs no pivoting. One per control step and sample, with few rows, is sooner compiled and
+    solved like this than by a call of LAPACK each.
+    """
+    m = A.shape[0]
+    rows = jnp.concatenate([A, B], axis=1)
+    for j in range(m):
+        pivot = rows[j] / rows[j, j]
+        rows = jnp.where(jnp.arange(m)[:, None] == j, pivot, rows - jnp.outer(rows[:, j], pivot))
+    return rows[:, m:]
+
+
 def gradient(objective: Objective, model: Model, theta: Theta, trajectory: Trajectory) -> Direction:
     """Return `k = −∂C/∂u` by the adjoint recursion, and no feedback (PODS, first order)."""
     e, n = expand(objective, model, theta, trajectory), trajectory.x.shape[-1]
@@ -117,7 +131,7 @@ def gauss_newton(damping: float) -> FindDirection:
             free = ~((u >= 1.0) & (q_u < 0.0) | (u <= -1.0) & (q_u > 0.0))
             mask = jnp.outer(free, free)
             damped = jnp.where(mask, Q_uu, 0.0) + jnp.diag(jnp.where(free, damping, 1.0))
-            solution = jnp.linalg.solve(damped, jnp.column_stack([q_u, Q_ux]) * free[:, None])
+            solution = solve_positive(damped, jnp.column_stack([q_u, Q_ux]) * free[:, None])
             k, K = -solution[:, 0], -solution[:, 1:]
             T = jnp.concatenate([jnp.eye(n), K])
             lam, V = T.T @ (q + Q[:, n:] @ k), T.T @ Q @ T

@@ -123,10 +123,9 @@ def train(
     best = None if warm is None else judged(state)
     mesh = batch_mesh(state.x.shape[0])
     for epoch in range(config.epochs):
-        key, key_step = jax.random.split(key)
         if mesh.size > 1:
             state, theta = spread(mesh, state, theta)
-        state, info = algorithm.step(state, theta, schedule(config, epoch), key_step)
+        state, info = algorithm.step(state, theta, schedule(config, epoch), key)
         last = epoch + 1 == config.epochs
         if last or (epoch >= config.epochs // 4 and (epoch + 1) % config.check_every == 0):
             found = judged(state)

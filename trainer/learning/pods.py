@@ -23,7 +23,7 @@ from trainer.learning.pods_state import Improvement, PODSConfig, PODSInfo, PODSS
 from trainer.learning.regression import Losses, Networks, Regression
 from trainer.learning.search import Search
 from trainer.learning.starts import Starts
-from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, weights
+from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, at, rollout, weights
 from trainer.learning.value import ValueSpec, td_lambda
 from trainer.policy.network import PolicySpec
 from trainer.tasks.task import Task
@@ -45,14 +45,16 @@ Regress = Callable[[PODSState, Schedule, jax.Array], tuple[PODSState, Losses]]
 
 
 def epoch(improve: Improve, regress: Regress) -> Callable[..., tuple[PODSState, PODSInfo]]:
-    """Return `step(state, theta, schedule, key)` of the halves of an epoch."""
+    """Return `step(state, theta, schedule, key)` of the halves of an epoch.
+
+    Each half draws a key of its own from `key` and the number of the epoch, so one key serves a training.
+    """
 
     def step(
         state: PODSState, theta: Theta, schedule: Schedule, key: jax.Array
     ) -> tuple[PODSState, PODSInfo]:
-        key_improve, key_regress = jax.random.split(key)
-        state, told = improve(state, theta, schedule, key_improve)
-        state, losses = regress(state, schedule, key_regress)
+        state, told = improve(state, theta, schedule, key)
+        state, losses = regress(state, schedule, key)
         return state, PODSInfo(*told, losses.policy, losses.value)
 
     return step
@@ -107,7 +109,7 @@ class PODS:
     def step(
         self, state: PODSState, theta: Theta, schedule: Schedule, key: jax.Array
     ) -> tuple[PODSState, PODSInfo]:
-        """Run one epoch with the model parameters `theta` (leading axis N)."""
+        """Run one epoch with the model parameters `theta` (leading axis N); epochs may share the `key`."""
         return epoch(self.improve, self.regress)(state, theta, schedule, key)
 
     def improve(
@@ -115,7 +117,7 @@ class PODS:
     ) -> tuple[PODSState, Improvement]:
         """Run the first half of an epoch: put the improved trajectories' labels into `state`, and go on."""
         batch, horizon, passes = self.config.batch, self.config.horizon, self.config.passes
-        keys = jax.random.split(key, 3 + batch * passes)
+        keys = jax.random.split(jax.random.fold_in(key, 2 * state.epoch), 3 + batch * passes)
         key_noise, key_teach, key_reset = keys[:3]
         noise = schedule.noise * jax.random.normal(key_noise, (batch, horizon, self.policy.action_size))
         improve = jax.vmap(self._improve, (None, 0, 0, 0, None, 0))
@@ -135,7 +137,7 @@ class PODS:
             state.actions,
             state.costs,
             jnp.minimum(state.epoch + 1, self.config.kept_batches),
-            key,
+            jax.random.fold_in(key, 2 * state.epoch + 1),
         )
         after = state._replace(
             policy=networks.policy,
@@ -180,7 +182,7 @@ class PODS:
         keys: jax.Array,
     ) -> _Improved:
         """Roll one sample out from x[n] with noise[H, m] on its actions; improve these once for each key."""
-        law = lambda t, x: self.policy.apply(state.policy, x) + noise[t]  # noqa: E731
+        law = lambda t, x: self.policy.apply(state.policy, x) + at(noise, t)  # noqa: E731
         before = rollout(self.model, theta, law, x, self.config.horizon)
         objective = self._objective(state.target_value)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from trainer.learning.direction import Direction
-from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, total_cost
+from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, at, rollout, total_cost
 
 Search = Callable[[Objective, Model, Theta, Trajectory, Direction, jax.Array, jax.Array], Trajectory]
 """`(objective, model, theta, trajectory, direction, key, temperature) -> trajectory`."""
@@ -24,13 +24,14 @@ def _candidates(
     Return the old trajectory and these, and their costs [1 + a].
     """
 
-    def trial(alpha: jax.Array) -> Trajectory:
+    def trial(alpha: jax.Array, start: jax.Array) -> Trajectory:
         def law(t: jax.Array, x: jax.Array) -> jax.Array:
-            return old.u[t] + alpha * direction.k[t] + direction.K[t] @ (x - old.x[t])
+            x_old, u_old, k, K = at((old.x, old.u, direction.k, direction.K), t)
+            return u_old + alpha * k + K @ (x - x_old)
 
-        return rollout(model, theta, law, old.x[0], old.u.shape[0])
+        return rollout(model, theta, law, start, old.u.shape[0])
 
-    trials = jax.vmap(trial)(alphas)
+    trials = jax.vmap(trial)(alphas, jnp.tile(old.x[0], (len(alphas), 1)))
     candidates = jax.tree.map(lambda stay, new: jnp.concatenate([stay[None], new]), old, trials)
     return candidates, jax.vmap(lambda trajectory: total_cost(objective, trajectory))(candidates)
 
@@ -50,7 +51,7 @@ def line_search(alphas: tuple[float, ...]) -> Search:
         del key, temperature
         candidates, costs = _candidates(objective, model, theta, old, direction, jnp.asarray(alphas))
         best = jnp.argmin(costs)  # the first of equals, which is the old trajectory
-        return jax.tree.map(lambda leaf: leaf[best], candidates)
+        return at(candidates, best)
 
     return search
 
@@ -78,6 +79,6 @@ def annealing(alphas: tuple[float, ...]) -> Search:
         heat = jnp.maximum(temperature, 1e-12)
         drawn = 1 + jnp.argmax(gumbel - (costs[1:] - jnp.min(costs[1:])) / heat)
         accept = jnp.log(accepting) < (costs[0] - costs[drawn]) / heat
-        return jax.tree.map(lambda leaf: leaf[jnp.where(accept, drawn, 0)], candidates)
+        return at(candidates, jnp.where(accept, drawn, 0))
 
     return search

@@ -49,12 +49,11 @@ def exploring_starts(task: Task, share: float, steps: int) -> Starts:
         raise ValueError(f"an exploring start must last at least 1 control step; got {steps}")
 
     def draw(batch: int, key: jax.Array) -> Start:
-        key_reset, key_explore = jax.random.split(key)
-        usual = reset_starts(task)(batch, key_reset)
-        anywhere = jax.vmap(task.explore)(jax.random.split(key_explore, batch))
+        keys_reset, keys_explore = jax.random.split(key, (2, batch))
+        usual, anywhere = jax.vmap(task.reset)(keys_reset), jax.vmap(task.explore)(keys_explore)
         explores = _scattered(round(share * batch), batch)
-        x = jnp.where(explores[:, None], anywhere, usual.x)
-        return Start(x, jnp.where(explores, steps, usual.left))
+        x = jnp.where(explores[:, None], anywhere, usual)
+        return Start(x, jnp.where(explores, steps, task.episode_steps))
 
     return draw
 

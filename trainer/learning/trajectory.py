@@ -61,6 +61,13 @@ def rollout(model: Model, theta: Theta, law: Law, start: jax.Array, steps: int) 
     return Trajectory(jnp.concatenate([start[None], x]), u)
 
 
+def at(rows: Any, t: jax.Array) -> Any:
+    """Return row `t` >= 0 of each leaf of `rows`; plain indexing also compiles what t < 0 means."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, t, keepdims=False, allow_negative_indices=False), rows
+    )
+
+
 def replay(model: Model, theta: Theta, start: jax.Array, u: jax.Array) -> jax.Array:
     """Return the states x[H + 1, n] from `start[n]` under the actions `u[H, m]` as they are, not clipped."""
 

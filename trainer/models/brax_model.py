@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trainer.learning.compilation import ONCE, compiled
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 from trainer.models.rigid_tree import RigidTree, check
 
@@ -39,7 +40,8 @@ Arrange = Callable[[Any, System], System]
 def load_system(xml: str) -> System:
     """Load MJCF text, without Brax's notice that its environments are no longer maintained."""
     with without_maintenance_notice():
-        return jax.jit(lambda: mjcf.loads(xml))()  # at once: eagerly, a copy is compiled for each shape
+        # at once: eagerly, a copy is compiled for each shape
+        return compiled(lambda: mjcf.loads(xml), ONCE)()
 
 
 def no_force(theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
@@ -116,7 +118,7 @@ class BraxModel:
         nodes = jnp.tile(jnp.array([0.0, 0.5, 0.5, 1.0]), self.substeps)
         stage_weights = jnp.tile(jnp.array([1.0, 2.0, 2.0, 1.0]) / 6.0, self.substeps)
         last = jnp.tile(jnp.array([False, False, False, True]), self.substeps)
-        (x_next, _, _), _ = jax.lax.scan(stage, (x, jnp.zeros_like(x), x), (nodes, stage_weights, last))
+        (x_next, _, _), _ = jax.lax.scan(stage, (x, x, x), (nodes, stage_weights, last))
         return x_next
 
     def energy(self, x: jax.Array) -> jax.Array:
@@ -135,9 +137,9 @@ class BraxModel:
 
     def _motor_force(self, system: System, u: jax.Array) -> jax.Array:
         motor = system.actuator
-        joints = self._motor_joints
-        return jnp.zeros(system.qd_size()).at[joints].add(motor.gear * motor.gain * u)
+        return jnp.sum(jnp.where(self._drives, motor.gear * motor.gain * u, 0.0), axis=1)
 
     @functools.cached_property
-    def _motor_joints(self) -> jax.Array:
-        return jnp.asarray(self.system.actuator.qd_id)
+    def _drives(self) -> np.ndarray:
+        """Which joint each motor drives [d, m]; a sum compiles and runs sooner than a scatter."""
+        return np.asarray(self.system.actuator.qd_id) == np.arange(self.system.qd_size())[:, None]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 SMOOTHING = 0.1
 
@@ -31,8 +32,8 @@ class Friction(NamedTuple):
 
 def no_friction(joints: int) -> Friction:
     """Return a frictionless law for `joints` joints."""
-    zero = jnp.zeros(joints)
-    return Friction(zero, zero, zero, jnp.ones(joints))
+    zero, one = jax.device_put((np.zeros(joints), np.ones(joints)))  # JAX would compile each shape
+    return Friction(zero, zero, zero, one)
 
 
 def friction_force(friction: Friction, qd: jax.Array, width: float = SMOOTHING) -> jax.Array:

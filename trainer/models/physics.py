@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trainer.learning.trajectory import Model
 from trainer.models.brax_model import System
@@ -32,7 +33,8 @@ class Physics(NamedTuple):
 
 def nominal(joints: int, actions: int, links: int) -> Physics:
     """Return the simulator as it is: no friction, no delay, every factor 1."""
-    return Physics(no_friction(joints), jnp.ones(actions), jnp.zeros(()), jnp.ones(links), jnp.zeros(joints))
+    gain, delay, mass, rotor = np.ones(actions), np.zeros(()), np.ones(links), np.zeros(joints)
+    return Physics(no_friction(joints), *jax.device_put((gain, delay, mass, rotor)))
 
 
 def rearranged(physics: Physics, system: System) -> System:

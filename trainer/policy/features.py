@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class FeatureSpec:
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Return z[..., f] of x[..., n]."""
-        straight = [i for i in range(self.state_size) if i not in self.angles]
-        angles = x[..., list(self.angles)]
-        linear = x[..., straight] / jnp.asarray([self.scale[i] for i in straight])
+        straight = tuple(i for i in range(self.state_size) if i not in self.angles)
+        angles = _columns(x, self.angles)
+        linear = _columns(x, straight) / np.asarray([self.scale[i] for i in straight], x.dtype)
         return jnp.concatenate([linear, jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
     def carry_over(self, kernel: jax.Array, old: "FeatureSpec") -> jax.Array:
@@ -63,3 +64,14 @@ class FeatureSpec:
         straight = kernel[: min(ends)]
         unseen = jnp.zeros((ends[0] - len(straight), kernel.shape[1]), kernel.dtype)
         return jnp.concatenate([straight, unseen, kernel[ends[1] :]])
+
+
+def _columns(x: jax.Array, indices: tuple[int, ...]) -> jax.Array:
+    """Return `x[..., indices]`, as slices of neighbours: these compile sooner than a gather."""
+    runs: list[list[int]] = []
+    for i in indices:
+        if runs and i == runs[-1][-1] + 1:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    return jnp.concatenate([x[..., run[0] : run[-1] + 1] for run in runs] or [x[..., :0]], axis=-1)
