@@ -3,10 +3,9 @@
     python -m tests.benchmarks.learning_speed [--quick] [--algorithms hds ppo] [--seeds 0 1 2 3 4]
 
 All run in the same Brax system from the same start states, are judged by the same success over 256
-episodes, one process each and one after the other on this machine. Brax's learners need a JAX that still has
-`device_put_replicated`; the command makes such an environment itself, once, and everybody runs in it. A
-learner has solved the task at its first evaluation with success >= 0.95. Finished runs are kept in
-`--out`; the table and the picture beside it are made from that file.
+episodes, one process each and one after the other on this machine, with the same JAX. A learner has
+solved the task at its first evaluation with success >= 0.95. Finished runs are kept in `--out`; the table
+and the picture beside it are made from that file.
 """
 
 import argparse
@@ -14,38 +13,21 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import numpy as np
 
 from tests.benchmarks.one_learner import ALGORITHMS, SOLVED
 
-PEER_JAX = "jax==0.9.2"
 ROOT = Path(__file__).parents[2]
 
 
-def environment(directory: Path) -> Path:
-    """Return the interpreter of an environment in which Brax's learners run; make it if it is not there."""
-    python = directory / "bin" / "python"
-    ready = directory / "ready"
-    if not ready.exists():
-        print(f"making an environment with {PEER_JAX} in {directory} …", flush=True)
-        venv.create(directory, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", f"{ROOT}[trainer]", PEER_JAX], check=True)
-        ready.touch()
-    return python
-
-
-def run(python: Path, algorithm: str, seed: int, budget: float, cache: Path) -> list[dict]:
+def run(algorithm: str, seed: int, budget: float) -> list[dict]:
     """Return the evaluations of one run; nothing compiled before is used."""
-    command = [python, "-m", "tests.benchmarks.one_learner", algorithm]
+    command = [sys.executable, "-m", "tests.benchmarks.one_learner", algorithm]
     command += ["--seed", str(seed), "--budget", str(budget)]
     kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION")}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=ROOT, env=kept | {"XDG_CACHE_HOME": str(cache)},
-        stdout=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=kept, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{algorithm}, seed {seed}, ended with status {done.returncode}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -114,8 +96,6 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=900.0, help="seconds per run")
     parser.add_argument("--quick", action="store_true", help="one seed of HDS and PPO")
     parser.add_argument("--out", type=Path, default=Path("learning_speed.jsonl"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hds"
-    parser.add_argument("--environment", type=Path, default=cache / "peers")
     options = parser.parse_args()
     if options.quick:
         options.algorithms, options.seeds = ("hds", "ppo"), options.seeds[:1]
@@ -123,12 +103,11 @@ def main() -> None:
     for line in options.out.read_text().splitlines() if options.out.exists() else []:
         found = json.loads(line)
         runs.setdefault((found["algorithm"], found["seed"]), []).append(found)
-    python = environment(options.environment)
     for seed in options.seeds:
         for algorithm in options.algorithms:
             if (algorithm, seed) in runs:
                 continue
-            lines = run(python, algorithm, seed, options.budget, options.environment / "no-cache")
+            lines = run(algorithm, seed, options.budget)
             runs[algorithm, seed] = lines
             with options.out.open("a") as out:
                 out.writelines(json.dumps(line) + "\n" for line in lines)
