@@ -82,7 +82,7 @@ def picture(runs: dict[tuple[str, int], list[dict]], path: Path) -> None:
         axis.set(xscale="log", xlabel=label)
         axis.set_xlim(left=least)
     axes[0].set_ylabel("success")
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=120)
 
 
