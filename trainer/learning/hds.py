@@ -36,8 +36,9 @@ class HDSConfig:
             the square of the share left.
         learning_rate: at the first epoch.
         final_learning_rate: at the last; in between it falls geometrically.
-        average_rate: share of the policy's parameters that its average takes over at the first epoch; falls
-            as the learning rate does, so that the average follows early and steadies late.
+        average_rate: share of the policy's parameters that its average takes over at the first epoch.
+        final_average_rate: at the last; in between it falls geometrically, so that the average follows
+            early, and late spans epochs enough to stay good while the policy is not for some.
         check_every: epochs between evaluations after the first quarter of the training.
     """
 
@@ -47,6 +48,7 @@ class HDSConfig:
     learning_rate: float = 2e-3
     final_learning_rate: float = 2e-4
     average_rate: float = 0.5
+    final_average_rate: float = 0.016
     check_every: int = 4
 
 
@@ -77,12 +79,12 @@ class HDSProgress(NamedTuple):
 def schedule(config: HDSConfig, epoch: int) -> Schedule:
     """Return the schedule of `epoch`, counted from 0."""
     left = 1.0 - epoch / config.epochs
-    fallen = (config.final_learning_rate / config.learning_rate) ** (1.0 - left)
+    falling = lambda first, last: jnp.asarray(first * (last / first) ** (1.0 - left))  # noqa: E731
     return Schedule(
         noise=jnp.asarray(config.noise * left),
         temperature=jnp.asarray(config.temperature * left**2),
-        learning_rate=jnp.asarray(config.learning_rate * fallen),
-        average_rate=jnp.asarray(config.average_rate * fallen),
+        learning_rate=falling(config.learning_rate, config.final_learning_rate),
+        average_rate=falling(config.average_rate, config.final_average_rate),
     )
 
 
