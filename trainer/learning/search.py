@@ -31,6 +31,7 @@ def _candidates(
 
         return rollout(model, theta, law, start, old.u.shape[0])
 
+    # one start each, though they are the same: a carry that is batched from the start is traced once
     trials = jax.vmap(trial)(alphas, jnp.tile(old.x[0], (len(alphas), 1)))
     candidates = jax.tree.map(lambda stay, new: jnp.concatenate([stay[None], new]), old, trials)
     return candidates, jax.vmap(lambda trajectory: total_cost(objective, trajectory))(candidates)
