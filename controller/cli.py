@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 from pythonjsonlogger.json import JsonFormatter
 
+from protos.state import state_dir
 from protos.transport.access import Access
 from protos.transport.commands import Certs, Token
 from protos.transport.serving import CALLS, ServerSecurity
@@ -34,7 +35,9 @@ class Serve:
     """host:port of hds-trainer."""
     label: str = "stable"
     """The label whose policy is served."""
-    state_dir: Path = Path("hds-state/controller")
+    task: str = ""
+    """The task that the label is of; empty for the only one that has it."""
+    state_dir: Path = field(default_factory=lambda: state_dir("controller"))
     """Where downloaded policies are kept, among them the last good one."""
     batch_delay: float = 0.001
     """An observation may wait this long for those of other streams [s]; 0: for one turn of the event loop.
@@ -226,6 +229,7 @@ def _log(log_format: str) -> None:
 
 def _serve(command: Serve) -> int:
     from controller import cores
+    from controller.follower import AmbiguousLabel
     from controller.loop import run
     from controller.server import Settings, serve
 
@@ -237,7 +241,7 @@ def _serve(command: Serve) -> int:
         aside = {"log_format", "cpu"}
         given = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in aside}
         run(serve(Settings(**given)), command.cpu)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AmbiguousLabel) as error:
         print(f"hds-controller: {error}", file=sys.stderr)
         return 2
     return 0

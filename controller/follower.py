@@ -17,6 +17,10 @@ LOG = logging.getLogger("controller")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
 
 
+class AmbiguousLabel(RuntimeError):
+    """Several tasks have the label; the message lists them."""
+
+
 class LabelFollower:
     """Watch `label` at the trainer; download, verify, compile, warm up, swap.
 
@@ -25,14 +29,17 @@ class LabelFollower:
     """
 
     def __init__(
-        self, trainer: grpc.aio.Channel, name: str, label: str, loader: PolicyLoader, slot: PolicySlot,
-        metrics: Metrics, refused: Callable[[], bool],
+        self, trainer: grpc.aio.Channel, name: str, label: str, task: str, loader: PolicyLoader,
+        slot: PolicySlot, metrics: Metrics, refused: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """Follow; `refused()` says whether the trainer does not accept our certificate."""
+        """Follow; `refused()` says whether the trainer does not accept our certificate.
+
+        Without `task`, the label of the only task that has it is followed, and no other from then on.
+        """
         self._stub = v1.RegistryServiceStub(trainer)
         self._refused = refused
         self._trainer = name
-        self.label = label
+        self.label, self.task = label, task
         self._loader = loader
         self._slot = slot
         self._metrics = metrics
@@ -40,19 +47,29 @@ class LabelFollower:
         self._remembering: asyncio.Task | None = None
 
     async def run(self) -> None:
-        """Follow for ever."""
+        """Follow for ever.
+
+        Raises:
+            AmbiguousLabel: several tasks have the label, and nothing says which is meant.
+        """
         last_good = self._loader.cache.last_good()
         if last_good:
             await self._try(last_good, "from disk")
+        if not self.task and self._slot.current is not None:
+            self.task = self._slot.current.metadata.task
         self._loader.registry = self._stub
         wait, said = FIRST_WAIT_S, ""
         while True:
             try:
-                async for moved in self._stub.WatchLabel(v1.WatchLabelRequest(label=self.label)):
+                asked = v1.WatchLabelRequest(label=self.label, task=self.task)
+                async for moved in self._stub.WatchLabel(asked):
                     wait, said = FIRST_WAIT_S, ""
+                    self.task = self.task or moved.task
                     await self._follow(moved.version)
                 message = "the stream ended"
             except grpc.aio.AioRpcError as error:
+                if error.code() == grpc.StatusCode.FAILED_PRECONDITION and not self.task:
+                    raise AmbiguousLabel(error.details()) from error
                 message = f"{error.code().name.lower()}: {error.details()}"
                 if error.code() == grpc.StatusCode.UNAVAILABLE and await asyncio.to_thread(self._refused):
                     message = str(CertificateRefused(self._trainer))
@@ -94,6 +111,8 @@ class LabelFollower:
         started = time.monotonic()
         try:
             policy = await self._loader.load(version)
+            if self.task and policy.metadata.task != self.task:
+                raise Refused(f"it is of task {policy.metadata.task!r}; task {self.task!r} is served")
         except Refused as error:
             self._refuse(version, str(error))
             return

@@ -82,6 +82,7 @@ class ServedPolicy:
             state_names=self.metadata.state_names,
             action_names=self.metadata.action_names,
             control_dt_s=self.metadata.control_dt_s,
+            episode_steps=self.metadata.episode_steps,
         )
 
     def mismatch(self, plant: v1.PlantSpec) -> str | None:

@@ -43,6 +43,7 @@ class Settings:
         host, port: where to listen; port 0 takes a free one.
         trainer: host:port of the trainer.
         label: the label whose policy is served.
+        task: the task that it is of; empty for the only one that has it.
         state_dir: where policies are kept.
         batch_delay: how long an observation may wait for others [s].
         max_batch: observations computed together at most.
@@ -61,6 +62,7 @@ class Settings:
     trainer: str
     label: str
     state_dir: Path
+    task: str = ""
     batch_delay: float = 0.001
     max_batch: int = BUCKETS[-1]
     max_streams: int = 256
@@ -88,7 +90,9 @@ class Controller:
         channel = settings.access.aio_channel(settings.trainer, TRAINER_OPTIONS)
         label, metrics = settings.label, self.metrics
         refused = functools.partial(settings.access.refused, settings.trainer)
-        self.follower = LabelFollower(channel, settings.trainer, label, loader, self.slot, metrics, refused)
+        self.follower = LabelFollower(
+            channel, settings.trainer, label, settings.task, loader, self.slot, metrics, refused
+        )
         self.batcher = Batcher(settings.batch_delay, settings.max_batch, metrics)
         most = settings.max_streams
         self.service = PolicyService(self.slot, loader, self.batcher, metrics, label, most)
@@ -128,6 +132,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         OSError: the port is taken, or a file or the state directory is out of reach.
         ValueError: the address is public and not secured enough.
+        AmbiguousLabel: several tasks have the label, and `settings.task` names none.
     """
     settings.security.check(settings.host)
     controller = Controller(settings)
@@ -153,4 +158,4 @@ async def serve(settings: Settings) -> None:
     for task in (*tasks, telling):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await task
+            await task  # one that failed ends the program with its error

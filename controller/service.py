@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
@@ -19,6 +20,7 @@ from controller.shadow import Shadow
 from controller.slot import PolicySlot
 from protos.hds import v1
 
+LOG = logging.getLogger("controller")
 HELLO_S = 10.0
 IDLE_S = 600.0
 WATCH_S = 1.0
@@ -70,6 +72,8 @@ class Stream:
     pinned: ServedPolicy | None = None
     fits: ServedPolicy | None = None
     """The policy that was last found to fit the plant."""
+    named_task: str = ""
+    """The task that it drives the plant for; empty if its hello named none."""
     fallbacks: int = 0
     """How many ticks in a row fell back, as it told last."""
     idle: bool = False
@@ -210,12 +214,17 @@ class PolicyService(v1.PolicyServiceServicer):
                 stream.seen = time.perf_counter()
         if policy is None:
             return _error(v1.ERROR_CODE_NOT_READY, self._not_ready())
+        if wrong := _wrong_task(hello.task, policy):
+            return _error(v1.ERROR_CODE_WRONG_TASK, wrong)
         if why := policy.mismatch(hello.plant):
             return _error(v1.ERROR_CODE_SPEC_MISMATCH, why)
+        if not hello.task:
+            LOG.warning("%r names no task; it is driven by %s's policy", hello.client, policy.metadata.task)
         if hello.policy_version:
             self._slot.pin(policy.version)
             stream.pinned = policy
         stream.plant, stream.client, stream.fits = hello.plant, hello.client, policy
+        stream.named_task = hello.task
         return v1.ControlResponse(welcome=v1.Welcome(policy=policy.description()))
 
     async def _answer(
@@ -224,6 +233,8 @@ class PolicyService(v1.PolicyServiceServicer):
         policy, received = stream.pinned or self._slot.current, stream.seen
         assert policy is not None, "a welcomed plant has a policy, and policies are never taken away"
         if policy is not stream.fits:
+            if wrong := _wrong_task(stream.named_task, policy):
+                return _error(v1.ERROR_CODE_WRONG_TASK, wrong, observation.sequence)
             if why := policy.mismatch(plant):
                 return _error(v1.ERROR_CODE_SPEC_MISMATCH, why, observation.sequence)
             stream.fits = policy
@@ -253,7 +264,7 @@ class PolicyService(v1.PolicyServiceServicer):
         counted.seconds.note(decoded - received, now - decoded, now - received)
         if deadline and now - received > deadline:
             counted.late.inc()
-        return _response(observation, values, policy)
+        return _response(observation, values, policy, now - received)
 
     def _not_ready(self) -> str:
         version, why = self._slot.refused
@@ -274,15 +285,30 @@ def _not_usable(policy: ServedPolicy, u: np.ndarray) -> str:
     return f"policy {policy.version[:12]} answers {u.tolist()}, which is not in [-1, 1]"
 
 
-def _fields(observation: v1.Observation, u: list[float], policy: ServedPolicy) -> dict[str, Any]:
+def _wrong_task(named: str, policy: ServedPolicy) -> str:
+    """Return why a stream for the task `named` is not served by `policy`; empty if it is."""
+    if not named or named == policy.metadata.task:
+        return ""
+    return (
+        f"policy {policy.version[:12]} is of task {policy.metadata.task!r}, and the plant is driven for task "
+        f"{named!r}; 'hds-controller serve --task {named}' serves that"
+    )
+
+
+def _fields(
+    observation: v1.Observation, u: list[float], policy: ServedPolicy, seconds: float = 0.0
+) -> dict[str, Any]:
     """Return the fields of an action: as a part of an answer they need no message of their own first."""
     return {
         "sequence": observation.sequence,
         "u": u,
         "policy_version": policy.version,
         "deadline_ns": observation.deadline_ns,
+        "served_ns": int(1e9 * seconds),
     }
 
 
-def _response(observation: v1.Observation, u: list[float], policy: ServedPolicy) -> v1.ControlResponse:
-    return v1.ControlResponse(action=_fields(observation, u, policy))
+def _response(
+    observation: v1.Observation, u: list[float], policy: ServedPolicy, seconds: float = 0.0
+) -> v1.ControlResponse:
+    return v1.ControlResponse(action=_fields(observation, u, policy, seconds))

@@ -13,7 +13,9 @@ PATIENCE_S = 5.0
 
 
 class Clock(Protocol):
-    """Time [ns], monotonic, from an arbitrary origin."""
+    """Time [ns], monotonic, from an arbitrary origin; `real` if it is the wall's."""
+
+    real: bool
 
     def now_ns(self) -> int:
         """Return the time now."""
@@ -30,6 +32,8 @@ class Clock(Protocol):
 
 class WallClock:
     """Time as it passes."""
+
+    real = True
 
     def now_ns(self) -> int:
         """Return the monotonic time."""
@@ -51,6 +55,8 @@ class VirtualClock:
     An answer that comes takes no virtual time. One that has not come after `patience` seconds of
     wall time is late: the clock then stands at the deadline.
     """
+
+    real = False
 
     def __init__(self, patience: float = PATIENCE_S) -> None:
         self._now_ns = 0

@@ -9,16 +9,24 @@ Subclass it for a plant of your own, and run pytest:
         def make(self):
             return MyRig(seed=0)
 
-The plant is driven with at most `gentle` of its full action, for a second in all.
+The plant is driven with at most `gentle` of its full action, for a few seconds in all.
 """
 
 import contextlib
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
 
-from real_env.plant import Plant, Reading
+from real_env.plant import Plant, Reading, reader
+from real_env.readings import checked
+
+ANSWER_SHARE, TICKS, LATE_SHARE = 0.4, 15, 0.1
+"""When in the control step the tests of pace command, for how many of them, and how late a reading may be."""
+CLOSE_S = 1.0
+"""How long `close` may take."""
 
 
 class PlantCompliance(ABC):
@@ -46,7 +54,8 @@ class PlantCompliance(ABC):
         """Fail unless `reading` is one of `plant`."""
         assert reading.x.shape == (len(plant.spec.state_names),), "a state has one number for each name"
         assert reading.x.dtype == np.float32, f"states are float32; this one is {reading.x.dtype}"
-        assert np.all(np.isfinite(reading.x)), f"states are finite; this one is {reading.x.tolist()}"
+        usable = checked(reading, plant.spec)
+        assert isinstance(usable, Reading), usable
         assert type(reading.terminated) is bool, "terminated is a bool, not numpy's"
         if reading.u_applied is not None:
             assert reading.u_applied.shape == (len(plant.spec.action_names),)
@@ -118,12 +127,62 @@ class PlantCompliance(ABC):
             plant.exchange(self._command(plant, 0.0))
             plant.exchange(self._command(plant, 0.0))
 
+    def test_its_readings_are_there_at_the_ticks_of_the_wall_clock(self) -> None:
+        """A plant that moves by itself is driven at absolute ticks, and commanded after the answer."""
+        with self.plant() as plant:
+            if not plant.spec.real_time:
+                return
+            late_s, dt = self._lateness(plant), plant.spec.control_dt
+            usual = float(np.median(late_s))
+            assert usual <= LATE_SHARE * dt, (
+                f"exchange returned {usual * 1e3:.1f} ms after the tick that ends the control step of "
+                f"{dt * 1e3:g} ms: it must return at once, or wait until an absolute time, never for a "
+                "control step from the call on"
+            )
+            early = -usual > 0.5 * (1.0 - ANSWER_SHARE) * dt
+            assert not early or reader(plant) is not None, (
+                f"exchange returned {-usual * 1e3:.1f} ms before the tick that ends the control step: wait "
+                "for the tick, or give the plant a method read() -> Reading, which is called then"
+            )
+
+    def test_it_can_be_closed_from_another_thread_while_a_call_is_under_way(self) -> None:
+        """That is how a plant whose call hangs is left without torque."""
+        plant = self.make()
+        plant.reset()
+        over = threading.Event()
+
+        def drive() -> None:
+            with contextlib.suppress(Exception):  # a closed plant may raise
+                while not over.is_set():
+                    plant.exchange(self._command(plant, self.gentle))
+
+        driving = threading.Thread(target=drive, daemon=True)
+        driving.start()
+        driving.join(0.5 * plant.spec.control_dt)
+        began = time.monotonic()
+        plant.close()
+        took = time.monotonic() - began
+        over.set()
+        driving.join(CLOSE_S + 10.0 * plant.spec.control_dt)
+        assert took < CLOSE_S, f"close took {took:.2f} s; allowed are {CLOSE_S:g}"
+        assert not driving.is_alive(), "a call that was under way never returned after close"
+
     def test_closing_it_twice_is_harmless(self) -> None:
         """Programs that end in a hurry do."""
         plant = self.make()
         plant.reset()
         plant.close()
         plant.close()
+
+    def _lateness(self, plant: Plant) -> np.ndarray:
+        """Return how long after each tick `exchange`, commanded as in a run, returned [s]."""
+        plant.reset()
+        start, dt, late = time.monotonic(), plant.spec.control_dt, []
+        for k in range(TICKS):
+            time.sleep(max(0.0, start + (k + ANSWER_SHARE) * dt - time.monotonic()))
+            plant.exchange(self._command(plant, 0.0))
+            late.append(time.monotonic() - (start + (k + 1) * dt))
+        return np.array(late)
 
     def _command(self, plant: Plant, size: float) -> np.ndarray:
         return np.full(len(plant.spec.action_names), size, np.float32)

@@ -2,31 +2,34 @@
 
 Ticks are absolute (`start + k dt`), so an overrun does not shift the ones after it. Every answer has
 a deadline; one that is missing, late, for another tick, not finite or beyond the limits is dropped
-and the fallback law acts instead. Limits hold for whatever acts. Requested and applied action are both
-recorded, and why they differ.
+and the fallback law acts instead. A reading that is not usable is never computed with: zero is commanded at
+once. Limits hold for whatever acts. Requested and applied action are both recorded, and why they differ.
 """
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from protos.hds import v1
+from real_env.answers import Asker, Miss, usable
 from real_env.clock import Clock
 from real_env.fallback import Fallback
+from real_env.guard import Exchanged, Guard, PlantFailed, PlantHung, PlantReleased
 from real_env.limits import Limits
-from real_env.plant import Plant, Reading
-from real_env.spread import Spread
+from real_env.plant import Diverged, Reading
+from real_env.readings import ended_by, nothing
+from real_env.timing import PLANT, UNKNOWN, Pace, Timing
 
-
-class Asker(Protocol):
-    """What gives the loop its actions."""
-
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | str:
-        """Return the action for `observation`, or why there is none by `until_ns` on the clock."""
-        ...
+LET_GO = {
+    v1.END_CAUSE_PLANT_LIMIT: "the plant's own limit tripped, and it let go",
+    v1.END_CAUSE_PLANT_WATCHDOG: "the plant's own watchdog tripped for lack of commands, and it let go",
+}
+"""Ends that the plant reports and that need an explicit start, in words."""
+UNTOLD_S = 6.0
+"""Length of an episode where neither options nor policy say one [s]."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,12 @@ class LoopSettings:
     """How the loop runs.
 
     Attributes:
-        episode_steps: control steps after which the clock truncates an episode.
+        episode_steps: control steps after which the clock truncates an episode; 0 for the task's own length.
         deadline: share of the control step within which an answer must be here, in (0, 1].
         max_misses: consecutive misses that latch a stop.
         fallback: acts when no usable answer came.
         limits: what is applied, and where the plant may be.
+        max_bad_readings: consecutive readings that are not usable, which latch a stop.
     """
 
     episode_steps: int
@@ -46,30 +50,17 @@ class LoopSettings:
     max_misses: int
     fallback: Fallback
     limits: Limits = field(default_factory=Limits)
+    max_bad_readings: int = 2
 
-
-@dataclass
-class Timing:
-    """What happened to the ticks of one episode: how late each began, and when its answer was there."""
-
-    steps: int = 0
-    overruns: int = 0
-    misses: int = 0
-    lateness: Spread = field(default_factory=Spread)
-    answers: Spread = field(default_factory=Spread)
-    left: list[str] = field(default_factory=list)
-    """Which limit of the state ended the episode."""
-
-    def count(self, decision: "Decision", overran: bool, misses_in_row: int) -> int:
-        """Count a tick; return how many in a row were missed with it."""
-        self.steps += 1
-        self.misses += decision.missed
-        self.overruns += overran
-        return misses_in_row + 1 if decision.missed else 0
+    def with_length(self, steps: int, control_dt: float) -> "LoopSettings":
+        """Return the settings with the task's length, `steps` control steps, where none was given."""
+        if self.episode_steps:
+            return self
+        return replace(self, episode_steps=steps or max(1, round(UNTOLD_S / control_dt)))
 
 
 class Stopped(RuntimeError):
-    """Too many consecutive misses, or a limit; the plant is left without torque until an explicit start."""
+    """The plant is left without torque until an explicit start; the emergency stop is to be latched."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +76,7 @@ class Numbering:
 class Decision(NamedTuple):
     """What is applied at one tick: `u[m]`, what was requested (None if unusable), and why not that.
 
-    `missed` says that the fallback acted.
+    `missed` says that no usable answer came, and `late` who was to blame.
     """
 
     applied: np.ndarray
@@ -93,160 +84,225 @@ class Decision(NamedTuple):
     missed: bool
     reason: str
     policy_version: str
+    late: str = ""
 
 
-def run_episode(
-    plant: Plant,
-    first: Reading,
-    asker: Asker,
-    clock: Clock,
-    settings: LoopSettings,
-    numbering: Numbering,
-    record: Callable[[v1.Transition], None],
-    max_steps: int,
-    excite: Callable[[int], np.ndarray | float],
-    stop: threading.Event,
-) -> Timing:
-    """Drive `plant` from `first` for at most `max_steps` steps, or until `stop`.
+class Step(NamedTuple):
+    """What came of one control step: the reading, NaN where there is none, and what ended the episode."""
 
-    `record` gets every transition; `excite(k)` is added to the requested action of tick k.
+    after: Reading
+    end: v1.EndCause
+    stop: str
+    """Why the emergency stop is to be latched; empty if it is not."""
+    error: Exception | None = None
 
-    Raises:
-        Stopped: after `settings.max_misses` consecutive misses, or if the plant begins beyond its limits or,
-            where `limits.latch` says so, leaves them; every step until then is recorded.
+
+@dataclass
+class Episode:
+    """Drives the plant behind `guard` for one episode; `record` gets every transition.
+
+    `excite(k)` is added to the requested action of tick k. `timing` counts what happens.
     """
-    limits, spec = settings.limits, plant.spec
-    if why := limits.beyond(first.x, spec):
-        raise Stopped(f"the plant would begin beyond its limits: {why}")
-    dt_ns, start_ns = round(spec.control_dt * 1e9), clock.now_ns()
-    steps = min(settings.episode_steps, max_steps)
-    reading, u_last = first, np.zeros(len(spec.action_names), np.float32)
-    timing, misses_in_row = Timing(), 0
-    for k in range(steps):
-        tick_ns = start_ns + k * dt_ns
-        clock.sleep_until(tick_ns)
-        timing.lateness.add((clock.now_ns() - tick_ns) * 1e-6)
+
+    guard: Guard
+    asker: Asker
+    clock: Clock
+    settings: LoopSettings
+    numbering: Numbering
+    record: Callable[[v1.Transition], None]
+    excite: Callable[[int], np.ndarray | float]
+    stop: threading.Event
+    timing: Timing = field(default_factory=Timing)
+
+    def run(self, first: Reading, max_steps: int) -> Timing:
+        """Drive from `first` for at most `max_steps` steps, or until `stop`; return the timing.
+
+        Raises:
+            Stopped: after too many misses or unusable readings in a row, if the plant is lost or has let go
+                by itself, if it begins beyond its limits or, where `limits.latch` says so, leaves them. Every
+                step until then is recorded.
+        """
+        spec = self.guard.spec
+        if why := self.settings.limits.beyond(first.x, spec):
+            raise Stopped(f"the plant would begin beyond its limits: {why}")
+        steps = min(self.settings.episode_steps, max_steps)
+        self._reading, self._usable = first, True
+        self._u_last = np.zeros(len(spec.action_names), np.float32)
+        self._misses_in_row = self._bad_in_row = 0
+        self._dt_ns, start_ns = round(spec.control_dt * 1e9), self.clock.now_ns()
+        self._pace = Pace(self._dt_ns)
+        for k in range(steps):
+            try:
+                step = self._tick(k, start_ns + k * self._dt_ns, last=k + 1 == steps)
+            except PlantReleased:
+                break
+            if step.stop:
+                late = self.timing.blame()
+                raise Stopped(step.stop + (f"; late were: {late}" if late else "")) from step.error
+            if step.end != v1.END_CAUSE_UNSPECIFIED:
+                break
+        return self.timing
+
+    def _tick(self, k: int, tick_ns: int, last: bool) -> Step:
+        if self._usable:
+            self.clock.sleep_until(tick_ns)
         observation = v1.Observation(
-            sequence=numbering.first_sequence + k,
-            t_ns=tick_ns - numbering.session_start_ns,
-            x=reading.x,
-            u_last=u_last if k else (),
-            deadline_ns=round(settings.deadline * dt_ns),
-            fallbacks=misses_in_row,
+            sequence=self.numbering.first_sequence + k,
+            t_ns=tick_ns - self.numbering.session_start_ns,
+            x=self._reading.x,
+            u_last=self._u_last if k else (),
+            deadline_ns=round(self.settings.deadline * self._dt_ns),
+            fallbacks=self._misses_in_row,
         )
-        answer = _answer_in_time(asker, observation, tick_ns, clock, timing)
-        decision = _decide(answer, observation, u_last, reading, settings.fallback, excite(k))
-        decision = _limited(decision, u_last, limits, spec.control_dt)
-        after = plant.exchange(decision.applied)
-        decision = _as_told(decision, after)
-        if left := limits.beyond(after.x, spec):
-            after = after._replace(terminated=True)
-        ended = k + 1 == steps or after.ended or stop.is_set()
-        record(_transition(numbering, observation, decision, after, ended))
-        misses_in_row = timing.count(decision, clock.now_ns() > tick_ns + dt_ns, misses_in_row)
+        decision = self._decide(k, tick_ns, observation) if self._usable else self._zero()
+        decision, step = self._apply(decision, tick_ns, observation)
+        if step.end == v1.END_CAUSE_UNSPECIFIED and (last or self.stop.is_set()):
+            end = v1.END_CAUSE_OPERATOR if self.stop.is_set() else v1.END_CAUSE_CLOCK
+            step = step._replace(end=end)
+        self.record(_transition(self.numbering, observation, decision, step))
+        self._reading, self._u_last = step.after, np.clip(decision.applied, -1.0, 1.0)
+        return step
+
+    def _decide(self, k: int, tick_ns: int, observation: v1.Observation) -> Decision:
+        """Ask, and take the answer, excited, if it is usable and in time; otherwise the fallback law's."""
+        begun_ns = self.clock.now_ns()
+        self.timing.lateness.add((begun_ns - tick_ns) * 1e-6)
+        answer = self.asker.ask(observation, tick_ns + observation.deadline_ns)
+        took_ns = self.clock.now_ns() - tick_ns
+        self.timing.answers.add(took_ns * 1e-6)
+        u = usable(answer, observation.sequence, len(self._u_last))
+        if took_ns > observation.deadline_ns and not isinstance(u, Miss):
+            u = Miss("the answer came after the deadline")
+        version = "" if isinstance(answer, Miss) else answer.policy_version
+        if isinstance(u, Miss):
+            waited_ns = took_ns - (begun_ns - tick_ns)
+            in_vain = u.late == UNKNOWN and waited_ns < 0.5 * observation.deadline_ns < took_ns
+            late = self._pace.culprit(tick_ns) if in_vain else u.late
+            return self._fallback(u.why, version, late)
+        applied = np.clip(u + self.excite(k), -1.0, 1.0).astype(np.float32)
+        return self._limited(Decision(applied, u, False, "", version))
+
+    def _fallback(self, why: str, version: str, late: str) -> Decision:
+        u = self.settings.fallback(self._reading.x, self._u_last)
+        return self._limited(Decision(u, None, True, why, version, late))
+
+    def _zero(self) -> Decision:
+        why = "no command is computed from a reading that is not usable"
+        return Decision(np.zeros_like(self._u_last), None, False, why, "")
+
+    def _limited(self, decision: Decision) -> Decision:
+        spec, limits = self.guard.spec, self.settings.limits
+        applied, why = limits.applied(decision.applied, self._u_last, spec.control_dt)
+        return decision._replace(applied=applied, reason=_joined(decision.reason, why))
+
+    def _apply(self, decision: Decision, tick_ns: int, observation: v1.Observation) -> tuple[Decision, Step]:
+        """Command the plant; return what was applied, and what came of it."""
+        until_ns, instead = float("inf"), decision
+        if decision.requested is not None:
+            until_ns = tick_ns + observation.deadline_ns
+            why = "the answer was there, but could not be applied before its deadline"
+            instead = self._fallback(why, decision.policy_version, self._pace.culprit(tick_ns))
+        try:
+            found = self.guard.exchange(decision.applied, tick_ns, until_ns, instead.applied)
+        except (Diverged, PlantFailed, PlantHung) as error:
+            return self._ended(decision, error)
+        decision = instead if found.instead else decision
+        return self._counted(decision, found, tick_ns)
+
+    def _ended(self, decision: Decision, error: Exception) -> tuple[Decision, Step]:
+        """Return the last step of a plant that can't go on: nothing is known of where it led."""
+        self.timing.steps += 1
+        diverged = isinstance(error, Diverged)
+        end = v1.END_CAUSE_DIVERGED if diverged else v1.END_CAUSE_PLANT_LOST
+        if diverged:
+            self.timing.left.append(str(error))
+        elif isinstance(error, PlantHung):
+            self.timing.late[PLANT] += 1
+        cause = error.__cause__
+        why = f"{error}: {type(cause).__name__}: {cause}" if cause else str(error)
+        decision = decision._replace(reason=_joined(decision.reason, why))
+        after, stop = nothing(self.guard.spec), "" if diverged else f"stopped, since {why}"
+        return decision, Step(
+            after, end, stop, error.__cause__ if isinstance(error.__cause__, Exception) else None
+        )
+
+    def _counted(self, decision: Decision, found: Exchanged, tick_ns: int) -> tuple[Decision, Step]:
+        """Count a control step, and find out whether it ends the episode, or must stop the plant."""
+        after, why_not = (found.reading, "") if isinstance(found.reading, Reading) else (None, found.reading)
+        usable_now, after = after is not None, after or nothing(self.guard.spec)
+        if late := PLANT if found.missing else decision.late:
+            self.timing.late[late] += 1
+        if overran := self._pace.overran(tick_ns, found.called_ns, found.returned_ns):
+            self.timing.overruns += 1
+            self.timing.late[overran] += 1
+        self.timing.steps += 1
+        self.timing.misses += decision.missed or found.missing
+        self.timing.bad_readings += not usable_now
+        policy_acted = decision.requested is not None and not found.missing
+        self._misses_in_row = 0 if policy_acted else self._misses_in_row + 1
+        self._bad_in_row = self._bad_in_row + 1 if not usable_now and not found.missing else 0
+        decision = _as_reported(decision, after)
+        decision = decision._replace(reason=_joined(decision.reason, why_not))
+        self._usable = usable_now
+        return decision, self._judged(decision, after, why_not)
+
+    def _judged(self, decision: Decision, after: Reading, why_not: str) -> Step:
+        settings, spec = self.settings, self.guard.spec
+        left = settings.limits.beyond(after.x, spec)
         if left:
-            plant.exchange(np.zeros_like(u_last))
-            timing.left.append(left)
-        _stop_if_must(settings, left, misses_in_row, decision.reason)
-        reading, u_last = after, np.clip(decision.applied, -1.0, 1.0)
-        if after.terminated or ended:
-            break
-    return timing
+            self.timing.left.append(left)
+            self.guard.rest()
+            stop = f"stopped, since {left}" if settings.limits.latch else ""
+            return Step(after._replace(terminated=True), v1.END_CAUSE_STATE_LIMIT, stop)
+        end = ended_by(after)
+        if end in LET_GO:
+            self.timing.left.append(LET_GO[end])
+            return Step(after, end, f"stopped, since {LET_GO[end]}")
+        if self._bad_in_row >= settings.max_bad_readings:
+            why = (
+                f"stopped after {self._bad_in_row} consecutive readings were not usable; the last: {why_not}"
+            )
+            return Step(after, v1.END_CAUSE_BAD_READINGS, why)
+        if self._misses_in_row >= settings.max_misses:
+            what = f"stopped after {self._misses_in_row} consecutive answers were missed"
+            return Step(after, v1.END_CAUSE_MISSES, f"{what}; the last: {decision.reason}")
+        return Step(after, end, "")
 
 
-def _stop_if_must(settings: LoopSettings, left: str, misses_in_row: int, reason: str) -> None:
-    """Raise `Stopped` where the plant left a limit that latches, or too many answers in a row were missed."""
-    if left and settings.limits.latch:
-        raise Stopped(f"stopped, since {left}")
-    if misses_in_row >= settings.max_misses:
-        raise Stopped(f"stopped after {misses_in_row} consecutive answers were missed; the last: {reason}")
-
-
-def _answer_in_time(
-    asker: Asker, observation: v1.Observation, tick_ns: int, clock: Clock, timing: Timing
-) -> v1.Action | str:
-    """Ask, and drop what is read after the deadline even if it was there before."""
-    answer = asker.ask(observation, tick_ns + observation.deadline_ns)
-    took_ns = clock.now_ns() - tick_ns
-    timing.answers.add(took_ns * 1e-6)
-    late = took_ns > observation.deadline_ns and not isinstance(answer, str)
-    return "the answer came after the deadline" if late else answer
-
-
-def _decide(
-    answer: v1.Action | str,
-    observation: v1.Observation,
-    u_last: np.ndarray,
-    reading: Reading,
-    fallback: Fallback,
-    excitation: np.ndarray | float,
-) -> Decision:
-    """Take the answer, excited, if it is usable; otherwise what the fallback law says.
-
-    A law cannot say anything about a reading that is not finite; the plant is then let go.
-    """
-    requested, reason = usable(answer, observation.sequence, len(u_last))
-    version = "" if isinstance(answer, str) else answer.policy_version
-    if requested is None:
-        u = fallback(reading.x, u_last)
-        finite = u if np.all(np.isfinite(u)) else np.zeros_like(u_last)
-        return Decision(finite, None, True, reason or "", version)
-    applied = np.clip(requested + excitation, -1.0, 1.0).astype(np.float32)
-    return Decision(applied, requested, False, "", version)
-
-
-def _limited(decision: Decision, u_last: np.ndarray, limits: Limits, control_dt: float) -> Decision:
-    applied, why = limits.applied(decision.applied, u_last, control_dt)
-    reason = "; ".join(filter(None, (decision.reason, why)))
-    return decision._replace(applied=applied, reason=reason)
-
-
-def _as_told(decision: Decision, after: Reading) -> Decision:
-    """Return `decision` with what the plant says it applied, where it says so."""
-    told = after.u_applied
-    if told is None or np.array_equal(told, decision.applied):
+def _as_reported(decision: Decision, after: Reading) -> Decision:
+    """Return `decision` with what the plant reports as applied, where it reports it."""
+    reported = after.u_applied
+    if reported is None or np.array_equal(reported, decision.applied):
         return decision
-    usable = told.shape == decision.applied.shape and np.all(np.isfinite(told))
-    why = (
-        "the plant tells that it applied this"
-        if usable
-        else f"the plant tells that it applied {told.tolist()}"
-    )
-    reason = "; ".join(filter(None, (decision.reason, why)))
-    return decision._replace(applied=told if usable else decision.applied, reason=reason)
+    possible = reported.shape == decision.applied.shape and np.all(np.isfinite(reported))
+    doubt = "" if possible else f", which is {reported.tolist()}: not believed"
+    why = f"applied as reported by the plant{doubt}"
+    applied = reported.astype(np.float32) if possible else decision.applied
+    return decision._replace(applied=applied, reason=_joined(decision.reason, why))
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))
 
 
 def _transition(
-    numbering: Numbering, observation: v1.Observation, decision: Decision, after: Reading, ended: bool
+    numbering: Numbering, observation: v1.Observation, decision: Decision, step: Step
 ) -> v1.Transition:
+    ended = step.end != v1.END_CAUSE_UNSPECIFIED
+    from_policy = decision.requested is not None
     return v1.Transition(
         sequence=observation.sequence,
         episode=numbering.episode,
         purpose=numbering.purpose,
         x=observation.x,
-        u_requested=() if decision.requested is None else decision.requested,
+        u_requested=decision.requested if decision.requested is not None else (),
         u_applied=decision.applied,
-        x_next=after.x,
+        x_next=step.after.x,
         t_ns=observation.t_ns,
-        terminated=after.terminated,
-        truncated=ended and not after.terminated,
+        terminated=step.after.terminated,
+        truncated=ended and not step.after.terminated,
         policy_version=decision.policy_version,
-        action_source=v1.ACTION_SOURCE_FALLBACK if decision.missed else v1.ACTION_SOURCE_POLICY,
-        reason=decision.reason,
+        action_source=v1.ACTION_SOURCE_POLICY if from_policy else v1.ACTION_SOURCE_FALLBACK,
+        reason=decision.reason[:2000],
+        end=step.end,
     )
-
-
-def usable(answer: v1.Action | str, sequence: int, size: int) -> tuple[np.ndarray | None, str | None]:
-    """Return `(u[m], None)`, or `(None, why)` if `answer` must not reach the plant."""
-    if isinstance(answer, str):
-        return None, answer
-    if answer.sequence != sequence:
-        return None, f"the answer is for tick {answer.sequence}, not {sequence}"
-    u = np.asarray(answer.u, np.float32)
-    if u.shape != (size,):
-        return None, f"the answer has {u.size} actions, not {size}"
-    if not np.all(np.isfinite(u)):
-        return None, f"the answer is not finite: {u.tolist()}"
-    if np.any(np.abs(u) > 1.0):
-        return None, f"the answer is beyond [-1, 1]: {u.tolist()}"
-    return u, None

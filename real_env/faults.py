@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real_env.plant import Plant, PlantSpec, Reading
+from real_env.plant import Plant, PlantSpec, Reading, reader
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ class FaultyPlant:
         self._readings: deque[np.ndarray] = deque()
         self._told = np.zeros(size, np.float32)
         self._frozen = np.zeros(size, bool)
+        self._sound_read = reader(plant)
+        if self._sound_read is not None:
+            self.read = self._faulty_read
 
     def reset(self) -> Reading:
         """Reset the plant; delays begin with nothing, and frozen sensors work again."""
@@ -97,6 +100,12 @@ class FaultyPlant:
             np.where(np.abs(command) <= self._faults.dead_band, 0.0, command).astype(np.float32)
         )
         after = self._plant.exchange(self._commands.popleft())
+        return after if self._sound_read is not None else after._replace(x=self._tell(after.x))
+
+    def _faulty_read(self) -> Reading:
+        """Return what is left of the reading of a plant that has `read`."""
+        assert self._sound_read is not None
+        after = self._sound_read()
         return after._replace(x=self._tell(after.x))
 
     def close(self) -> None:

@@ -2,18 +2,24 @@
 
 import queue
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import grpc
 
 from protos.hds import v1
 from protos.transport.access import Access
+from real_env.answers import Miss
 from real_env.clock import Clock
 from real_env.plant import PlantSpec
 from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason, retryable
+from real_env.timing import CONTROLLER, NETWORK
 
-FINAL = (v1.ERROR_CODE_SPEC_MISMATCH, v1.ERROR_CODE_NO_SUCH_VERSION)
+FINAL = (v1.ERROR_CODE_SPEC_MISMATCH, v1.ERROR_CODE_NO_SUCH_VERSION, v1.ERROR_CODE_WRONG_TASK)
 """Errors that asking again does not mend."""
+UNANSWERED = 256
+"""How many observations are remembered whose answers may still come."""
 
 
 class Refused(RuntimeError):
@@ -28,12 +34,12 @@ class PolicyLink:
     """
 
     def __init__(
-        self, address: str, access: Access, spec: PlantSpec, clock: Clock, say: Callable[[str], None],
-        pin: str = "",
+        self, address: str, access: Access, spec: PlantSpec, task: str, clock: Clock,
+        say: Callable[[str], None], pin: str = "",
     ) -> None:  # fmt: skip
-        """Connect; `pin` asks for one version of the policy, whatever the controller serves to others."""
+        """Connect, for a policy of `task`; `pin` asks for one version, whatever is served to others."""
         self.address = address
-        self._pin = pin
+        self._pin, self._task = pin, task
         self._spec = spec
         self._clock = clock
         self._say = SayOnce(say)
@@ -44,6 +50,9 @@ class PolicyLink:
         self._welcome: v1.PolicyDescription | None = None
         self._refusal: str | None = None
         self._stopping = threading.Event()
+        self._asked: dict[int, tuple[int, int]] = {}
+        """When observations without an answer were sent, and their deadlines [ns], by sequence number."""
+        self._late: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="policy-link", daemon=True)
         self._thread.start()
 
@@ -59,22 +68,32 @@ class PolicyLink:
                 raise Refused(self._refusal)
             return self._welcome
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | str:
+    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         """Return the answer to `observation`, or why there is none by `until_ns` on the clock."""
+        sequence = observation.sequence
         with self._condition:
             if self._outbox is None:
                 self._clock.wait_for(self._condition, lambda: self._outbox is not None, until_ns)
             if self._outbox is None:
-                return "the controller is not connected"
+                return Miss("the controller is not connected")
             self._answer = None
+            self._asked[sequence] = time.monotonic_ns(), observation.deadline_ns
             self._outbox.put(v1.ControlRequest(observation=observation))
-            answered = self._clock.wait_for(
-                self._condition, lambda: self._is_for(observation.sequence), until_ns
-            )
+            answered = self._clock.wait_for(self._condition, lambda: self._is_for(sequence), until_ns)
             if not answered:
-                return "no answer came before the deadline"
+                for forgotten in list(self._asked)[:-UNANSWERED]:
+                    del self._asked[forgotten]
+                return Miss("no answer came before the deadline")
+            self._asked.pop(sequence, None)
             answer = self._answer
-        return answer.message if isinstance(answer, v1.Error) else answer  # pyright: ignore[reportReturnType]
+        assert answer is not None, "it is for this observation"
+        return Miss(answer.message, CONTROLLER) if isinstance(answer, v1.Error) else answer
+
+    def resolved(self) -> Counter[str]:
+        """Return who was late with the answers that came too late since the last call."""
+        with self._condition:
+            late, self._late = self._late, Counter()
+        return late
 
     def close(self) -> None:
         """End the stream and the thread."""
@@ -108,7 +127,9 @@ class PolicyLink:
     def _stream_once(self) -> bool:
         """Serve one stream to its end; return whether the controller welcomed the plant."""
         outbox: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
-        hello = v1.Hello(plant=self._spec.message(), client="real_env", policy_version=self._pin)
+        hello = v1.Hello(
+            plant=self._spec.message(), client="real_env", policy_version=self._pin, task=self._task
+        )
         outbox.put(v1.ControlRequest(hello=hello))
         try:
             for response in v1.PolicyServiceStub(self._channel).Control(_until_none(outbox)):
@@ -130,13 +151,32 @@ class PolicyLink:
         if kind == "error" and response.error.code == v1.ERROR_CODE_NOT_READY and self._outbox is None:
             self._say(f"waiting for the controller at {self.address}: {response.error.message}")
             return False
+        task = response.welcome.policy.task
+        if kind == "welcome" and task != self._task:
+            self._refuse(
+                f"the controller at {self.address} serves policy {response.welcome.policy.version[:12]} of "
+                f"task {task!r}; this run is for task {self._task!r}: give --task {task}, or another "
+                "--controller"
+            )
+            return False
         with self._condition:
             if kind == "welcome":
                 self._welcome, self._outbox = response.welcome.policy, outbox
             else:
-                self._answer = getattr(response, str(kind))
+                self._answer = response.error if kind == "error" else response.action
+                self._note_late(self._answer)
             self._condition.notify_all()
         return True
+
+    def _note_late(self, answer: v1.Action | v1.Error) -> None:
+        """Find out who was late with an answer that came after its deadline."""
+        asked_ns, deadline_ns = self._asked.get(answer.sequence, (0, 0))
+        took_ns = time.monotonic_ns() - asked_ns
+        if not asked_ns or took_ns <= deadline_ns:
+            return
+        del self._asked[answer.sequence]
+        by_controller = isinstance(answer, v1.Error) or answer.served_ns > 0.5 * took_ns
+        self._late[CONTROLLER if by_controller else NETWORK] += 1
 
     def _refuse(self, message: str) -> None:
         with self._condition:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 compilation_cache.enable()
 
 
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what another, or a user, left of a rig."""
+    monkeypatch.setenv("HDS_STATE_DIR", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[Programs]:
     """Start programs of HDS; all are ended after the test."""

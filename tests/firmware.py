@@ -38,12 +38,19 @@ def protocol_library(directory: Path) -> ctypes.CDLL:
 @contextmanager
 def simulated_pendulum(directory: Path, *options: str) -> Iterator[str]:
     """Yield the serial line of the firmware on a simulated pendulum."""
+    with simulated_firmware(directory, *options) as (line, _):
+        yield line
+
+
+@contextmanager
+def simulated_firmware(directory: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Yield the serial line of the firmware on a simulated pendulum, and its process."""
     sources = ("simulated_pendulum.c", "hds_device.c", "hds_protocol.c")
     program = compile_firmware(directory / "simulated_pendulum", sources, *options)
     process = subprocess.Popen([program], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip(), process
     finally:
         process.kill()
         process.wait()

@@ -43,6 +43,10 @@ class Programs:
         program = self.start("controller", "serve", *(word for pair in pairs for word in pair), *words)
         return program, program.address(START_S)
 
+    def said(self, module: str) -> str:
+        """Return what programs of `module` wrote to standard error so far."""
+        return "".join(path.read_text() for path in sorted((self.root / "logs").glob(f"{module}-*.log")))
+
     def close(self) -> None:
         """End everything."""
         for program in reversed(self._started):

@@ -25,10 +25,12 @@ def parameters(seed: int, spec: PolicySpec = SPEC) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf) * 3.0, spec.init(jax.random.key(seed)))
 
 
-def metadata(state_names: tuple[str, ...] = TASK.state_names, spec: PolicySpec = SPEC) -> PolicyMetadata:
+def metadata(
+    state_names: tuple[str, ...] = TASK.state_names, spec: PolicySpec = SPEC, task: str = TASK.name
+) -> PolicyMetadata:
     """Return metadata as of a policy trained in the simulator."""
     return PolicyMetadata(
-        task=TASK.name,
+        task=task,
         state_names=state_names,
         action_names=TASK.action_names,
         control_dt_s=TASK.control_dt,
@@ -38,6 +40,7 @@ def metadata(state_names: tuple[str, ...] = TASK.state_names, spec: PolicySpec =
         watermarks={},
         metrics={"simulation_success": 0.5},
         configuration={"seed": 0},
+        episode_steps=TASK.episode_steps,
     )
 
 
@@ -53,14 +56,15 @@ def publish_policy(
     tree: Any = None,
     state_names: tuple[str, ...] = TASK.state_names,
     spec: PolicySpec = SPEC,
+    task: str = TASK.name,
 ) -> str:
     """Export a policy into the state of a trainer that does not run, and label it."""
 
     async def publish() -> str:
         trainer = Trainer(state_dir, "", open_to_all=True)
         chosen = parameters(seed, spec) if tree is None else tree
-        version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec))
-        job = v1.Job(options=v1.TrainingOptions(task=TASK.name, label=label))
+        version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec, task))
+        job = v1.Job(options=v1.TrainingOptions(task=task, label=label))
         await trainer.publish(job, Published(version, "", 0.0, {"simulation_success": 0.5}))
         return version
 

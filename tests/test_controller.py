@@ -33,11 +33,13 @@ def eventually(condition: Callable[[], bool]) -> None:
 class Stream:
     """One Control stream, driven step by step."""
 
-    def __init__(self, stub: v1.PolicyServiceStub, plant: v1.PlantSpec = PLANT, pin: str = "") -> None:
+    def __init__(
+        self, stub: v1.PolicyServiceStub, plant: v1.PlantSpec = PLANT, pin: str = "", task: str = TASK.name
+    ) -> None:
         self._requests: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
         self._responses = stub.Control(iter(self._requests.get, None))
         self.greeting = self.send(
-            v1.ControlRequest(hello=v1.Hello(plant=plant, client="test", policy_version=pin))
+            v1.ControlRequest(hello=v1.Hello(plant=plant, client="test", policy_version=pin, task=task))
         )
 
     def send(self, request: v1.ControlRequest) -> v1.ControlResponse:
@@ -129,6 +131,55 @@ def test_a_plant_that_does_not_fit_is_told_what_would(two_versions: tuple) -> No
     assert stream.greeting.error.code == v1.ERROR_CODE_SPEC_MISMATCH
     assert "its states are ('a',), the policy's ('cart [m]'" in stream.greeting.error.message
     assert stream.observe(0, np.zeros(4)).error.code == v1.ERROR_CODE_OUT_OF_ORDER
+    stream.close()
+
+
+def test_a_stream_for_another_task_is_refused_and_one_that_names_none_is_warned_of(
+    two_versions: tuple, programs: Programs
+) -> None:
+    """States, actions and control step may be the same, and the policy still that of another task."""
+    other = Stream(two_versions[0], task="cartpole_balance")
+    assert other.greeting.error.code == v1.ERROR_CODE_WRONG_TASK
+    assert "is of task 'cartpole_swingup', and the plant is driven for task" in other.greeting.error.message
+    other.close()
+    nameless = Stream(two_versions[0], task="")
+    assert nameless.greeting.welcome.policy.task == TASK.name
+    assert nameless.greeting.welcome.policy.episode_steps == TASK.episode_steps
+    nameless.close()
+    eventually(
+        lambda: "names no task; it is driven by cartpole_swingup's policy" in programs.said("controller")
+    )
+
+
+def test_a_label_of_several_tasks_is_followed_for_the_one_that_is_named(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    swing, balance = publish(seed=1), publish(seed=1, task="cartpole_balance")
+    _, trainer = programs.trainer()
+    undecided, _ = programs.controller(trainer)
+    assert undecided.process.wait(60.0) == 2
+    said = (
+        "label 'stable' is set for several tasks: cartpole_balance, cartpole_swingup; choose one with --task"
+    )
+    assert said in programs.said("controller")
+    stub = v1.PolicyServiceStub(ready(programs.controller(trainer, task="cartpole_balance")[1]))
+    eventually(lambda: served(stub, balance))
+    move(trainer, swing)
+    move(trainer, balance)
+    assert served(stub, balance)
+
+
+def test_a_label_that_a_second_task_gets_stays_that_of_the_first_for_who_follows_it(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    other = publish(seed=2, task="cartpole_balance", label="other")
+    swing = publish(seed=1)
+    _, trainer = programs.trainer()
+    stub = v1.PolicyServiceStub(ready(programs.controller(trainer)[1]))
+    eventually(lambda: served(stub, swing))
+    move(trainer, other)
+    stream = Stream(stub)
+    assert stream.observe(0, np.zeros(4)).action.policy_version == swing
     stream.close()
 
 

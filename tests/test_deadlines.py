@@ -1,18 +1,17 @@
 """Whatever goes wrong, no action is applied after its deadline: 100 000 ticks on virtual time."""
 
-import threading
-
 import numpy as np
 import pytest
 
 from protos.hds import v1
+from real_env.answers import Miss
 from real_env.clock import VirtualClock
-from real_env.episode import LoopSettings, Numbering, run_episode
-from real_env.excitation import no_excitation
+from real_env.episode import LoopSettings
 from real_env.fallback import FALLBACKS
 from real_env.faults import Faults, FaultyPlant
 from real_env.limits import Limits
 from real_env.plant import Reading
+from tests.driving import drive_episode
 from tests.test_episode import Cart
 
 DT_NS = 40_000_000
@@ -44,7 +43,7 @@ class Erratic:
     def __init__(self, clock: VirtualClock, random: np.random.Generator) -> None:
         self.clock, self.random = clock, random
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | str:
+    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         del until_ns
         self.clock.sleep_until(self.clock.now_ns() + int(self.random.exponential(0.5 * DT_NS)))
         u = [float(self.random.uniform(-1.0, 1.0))]
@@ -55,7 +54,7 @@ class Erratic:
             v1.Action(sequence=observation.sequence, u=[np.nan]),
             v1.Action(sequence=observation.sequence, u=[3.0 * u[0] + 2.0]),
             v1.Action(sequence=observation.sequence, u=u * 2),
-            "no answer came before the deadline",
+            Miss("no answer came before the deadline"),
         ]
         return answers[self.random.integers(len(answers))]
 
@@ -81,13 +80,9 @@ def test_no_action_is_applied_after_its_deadline(share: float) -> None:
         cart = Timed(clock, random)
         plant = FaultyPlant(cart, drawn(random), seed)
         rows: list[v1.Transition] = []
-        loop = LoopSettings(
-            STEPS, share, 10**9, FALLBACKS[sorted(FALLBACKS)[seed % 3]], Limits(action=0.9, slew=20.0)
-        )
-        run_episode(
-            plant, plant.reset(), Erratic(clock, random), clock, loop, Numbering(0, 0, v1.PURPOSE_COLLECT, 0),
-            rows.append, STEPS, no_excitation, threading.Event(),
-        )  # fmt: skip
+        fallback, limits = FALLBACKS[sorted(FALLBACKS)[seed % 3]], Limits(action=0.9, slew=20.0)
+        loop = LoopSettings(STEPS, share, 10**9, fallback, limits, max_bad_readings=10**9)
+        drive_episode(plant, Erratic(clock, random), clock, loop, rows.append)
         assert len(rows) == len(cart.came) == STEPS
         for row, came in zip(rows, cart.came, strict=True):
             from_policy = row.action_source == v1.ACTION_SOURCE_POLICY

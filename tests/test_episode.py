@@ -1,21 +1,23 @@
 """The timed loop on virtual time, with an asker that answers as a test says."""
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from protos.hds import v1
+from real_env.answers import Miss
 from real_env.clock import VirtualClock
-from real_env.episode import LoopSettings, Numbering, Stopped, Timing, run_episode
+from real_env.episode import LoopSettings, Numbering, Stopped
 from real_env.excitation import Excitation, no_excitation
 from real_env.fallback import FALLBACKS
 from real_env.limits import Limits
 from real_env.plant import PlantSpec, Reading
+from real_env.timing import Timing
+from tests.driving import drive_episode
 
 DT_NS = 40_000_000
-Answer = Callable[[v1.Observation], v1.Action | str]
+Answer = Callable[[v1.Observation], v1.Action | Miss]
 
 
 class Cart:
@@ -46,11 +48,11 @@ class Scripted:
         self.clock, self.answer, self.delay_ns = clock, answer, delay_ns
         self.asked_at: list[int] = []
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | str:
+    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         self.asked_at.append(self.clock.now_ns())
         if self.delay_ns > until_ns - self.clock.now_ns():
             self.clock.sleep_until(until_ns)
-            return "no answer came before the deadline"
+            return Miss("no answer came before the deadline")
         self.clock.sleep_until(self.clock.now_ns() + self.delay_ns)
         return self.answer(observation)
 
@@ -68,24 +70,14 @@ def drive(
     max_misses: int = 100,
     fallback: str = "zero",
     limits: Limits | None = None,
+    max_bad_readings: int = 2,
 ) -> tuple[Timing, list[v1.Transition], Scripted]:
     clock = VirtualClock()
     asker, recorded = Scripted(clock, answer, delay_ns), []
-    settings = LoopSettings(steps, 0.8, max_misses, FALLBACKS[fallback], limits or Limits())
+    settings = LoopSettings(steps, 0.8, max_misses, FALLBACKS[fallback], limits or Limits(), max_bad_readings)
     numbering = Numbering(100, 7, v1.PURPOSE_COLLECT, 0)
     cart = plant or Cart()
-    timing = run_episode(
-        cart,
-        cart.reset(),
-        asker,
-        clock,
-        settings,
-        numbering,
-        recorded.append,
-        1000,
-        excite,
-        threading.Event(),
-    )
+    timing = drive_episode(cart, asker, clock, settings, recorded.append, numbering=numbering, excite=excite)
     return timing, recorded, asker
 
 
@@ -119,7 +111,7 @@ def test_an_answer_after_the_deadline_is_dropped_and_the_next_tick_keeps_its_tim
         (lambda o: v1.Action(sequence=o.sequence, u=[np.nan]), "not finite"),
         (lambda o: v1.Action(sequence=o.sequence, u=[1.5]), "beyond"),
         (lambda o: v1.Action(sequence=o.sequence, u=[0.1, 0.2]), "2 actions, not 1"),
-        (lambda o: "the controller is not connected", "not connected"),
+        (lambda o: Miss("the controller is not connected"), "not connected"),
     ],
     ids=["another tick", "not finite", "beyond limits", "wrong size", "no connection"],
 )
@@ -136,26 +128,15 @@ def test_an_unusable_answer_never_reaches_the_plant(answer: Answer, reason: str)
 def test_repeated_misses_latch_a_stop_and_are_all_recorded() -> None:
     recorded: list[v1.Transition] = []
     clock, cart = VirtualClock(), Cart()
-    asker = Scripted(clock, lambda o: good(o) if o.sequence < 3 else "gone")
+    asker = Scripted(clock, lambda o: good(o) if o.sequence < 3 else Miss("gone"))
     settings = LoopSettings(50, 0.8, 4, FALLBACKS["zero"])
     with pytest.raises(Stopped, match="4 consecutive answers were missed; the last: gone"):
-        run_episode(
-            cart,
-            cart.reset(),
-            asker,
-            clock,
-            settings,
-            Numbering(0, 0, v1.PURPOSE_COLLECT, 0),
-            recorded.append,
-            50,
-            no_excitation,
-            threading.Event(),
-        )
+        drive_episode(cart, asker, clock, settings, recorded.append)
     assert [row.sequence for row in recorded] == list(range(7))
 
 
 def test_single_misses_do_not_stop_the_episode() -> None:
-    timing, recorded, _ = drive(lambda o: good(o) if o.sequence % 3 else "lost", steps=30, max_misses=2)
+    timing, recorded, _ = drive(lambda o: good(o) if o.sequence % 3 else Miss("lost"), steps=30, max_misses=2)
     assert len(recorded) == 30
     assert timing.misses == 10
 
@@ -192,10 +173,10 @@ def test_a_reading_that_is_not_finite_never_reaches_the_plant(name: str) -> None
             return Reading(np.full(2, np.nan, np.float32), False)
 
     plant = Blind()
-    refused = lambda o: good(o) if np.all(np.isfinite(o.x)) else "v is nan"  # noqa: E731
-    _, recorded, _ = drive(refused, plant=plant, fallback=name)
-    assert np.all(np.isfinite(plant.commands))
-    assert [row.reason for row in recorded] == [""] + 9 * ["v is nan"]
+    _, recorded, asker = drive(good, plant=plant, fallback=name, max_bad_readings=1000)
+    assert plant.commands == [0.5] + 9 * [0.0]
+    assert len(asker.asked_at) == 1, "nobody is asked about such a reading"
+    assert all("x [m] reads nan; usable is ± 1e+06" in row.reason for row in recorded)
 
 
 def test_the_damping_fallback_pushes_against_the_velocity() -> None:
@@ -206,9 +187,9 @@ def test_the_damping_fallback_pushes_against_the_velocity() -> None:
 def test_an_observation_tells_how_many_ticks_in_a_row_fell_back() -> None:
     told = []
 
-    def answer(observation: v1.Observation) -> v1.Action | str:
+    def answer(observation: v1.Observation) -> v1.Action | Miss:
         told.append(observation.fallbacks)
-        return "nothing came" if len(told) - 1 in {2, 3, 5} else good(observation)
+        return Miss("nothing came") if len(told) - 1 in {2, 3, 5} else good(observation)
 
     drive(answer, steps=8)
     assert told == [0, 0, 0, 1, 2, 0, 1, 0]

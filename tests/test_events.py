@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from real_env.cli import Events
+from real_env.events import Events
 
 
 def test_events_of_many_threads_never_share_a_line(capfd: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ from trainer.store.records import (
     SessionInfo,
     Transition,
 )
+from trainer.store.registry import Registry
 from trainer.store.schema import AUDIT, METADATA
 
 SESSION = SessionInfo("s1", "cartpole_swingup", "brax-friction", ("a", "b"), ("u",), 0.04)
@@ -233,12 +234,19 @@ def test_a_database_from_before_migrations_keeps_its_episodes(tmp_path: Path) ->
             old.execute(f"DROP TABLE {table}")
         for column in ("begun_ns", "source"):
             old.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
+        old.execute("ALTER TABLE transitions DROP COLUMN end_cause")
+        old.execute("DROP TABLE labels")
+        old.execute("CREATE TABLE labels (label VARCHAR PRIMARY KEY, version VARCHAR REFERENCES policies)")
+        old.execute("INSERT INTO policies VALUES ('aaa', 'pendulum', '', 0.0, '{}', 1)")
+        old.execute("INSERT INTO labels VALUES ('stable', 'aaa')")
         old.execute("CREATE INDEX transitions_by_purpose ON transitions (purpose, session, sequence)")
         old.commit()
     store = opened(url)
     assert [(e.episode, e.u.shape[0]) for e in store.episodes()] == [(0, 2), (1, 2)]
     assert store.append(SESSION, [transition(4, 1)]) == 5
     assert store.episodes()[1].u.shape[0] == 3
+    labels = Registry(open_database(url))
+    assert labels.labelled("stable") == ("pendulum", "aaa"), "a label goes to the task of its policy"
 
 
 def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str) -> None:
@@ -250,7 +258,7 @@ def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str) ->
 def test_a_database_of_a_newer_version_is_left_alone(database: str) -> None:
     with open_database(database).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0002'"):
+    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0003'"):
         open_database(database)
 
 

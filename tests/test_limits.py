@@ -1,19 +1,19 @@
 """Limits on action, slew and state, in the timed loop on virtual time."""
 
-import threading
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protos.hds import v1
+from real_env.answers import Miss
 from real_env.clock import VirtualClock
-from real_env.episode import LoopSettings, Numbering, Stopped, run_episode
+from real_env.episode import LoopSettings, Stopped
 from real_env.excitation import Excitation
 from real_env.fallback import FALLBACKS
 from real_env.limits import Limits
 from real_env.plant import PlantSpec, Reading
+from tests.driving import drive_episode
 from tests.programs import STILL, run
 from tests.test_episode import Cart, Scripted, drive, good
 
@@ -30,9 +30,9 @@ SPEC = PlantSpec("cart", ("x [m]", "v [m/s]"), ("push",), 0.04, {})
 def test_whoever_acts_action_and_slew_stay_within_their_limits(
     asked: list[float | None], most: float, slew: float, fallback: str
 ) -> None:
-    def answer(observation: v1.Observation) -> v1.Action | str:
+    def answer(observation: v1.Observation) -> v1.Action | Miss:
         u = asked[observation.sequence - 100]
-        return "lost" if u is None else v1.Action(sequence=observation.sequence, u=[u])
+        return Miss("lost") if u is None else v1.Action(sequence=observation.sequence, u=[u])
 
     cart = Cart()
     limits = Limits(action=most, slew=slew)
@@ -65,7 +65,7 @@ def test_whatever_a_plant_says_it_applied_the_next_command_is_within_the_limits(
     _, recorded, _ = drive(answer, steps=4, plant=cart, limits=Limits(action=0.5))
     assert cart.commands == [0.25] * 4
     assert all(np.all(np.isfinite(row.u_applied)) for row in recorded)
-    assert "the plant tells that it applied" in recorded[0].reason
+    assert "applied as reported by the plant" in recorded[0].reason
     assert all(len(last) == 1 and abs(last[0]) <= 1.0 for last in seen[1:])
 
 
@@ -91,10 +91,7 @@ def test_where_it_latches_the_step_beyond_the_limit_is_recorded_first() -> None:
     cart, clock = Cart(), VirtualClock()
     loop = LoopSettings(50, 0.8, 9, FALLBACKS["zero"], Limits(state=(0.05, 100.0), latch=True))
     with pytest.raises(Stopped, match=r"x \[m\] is 0.06, beyond its limit of 0.05"):
-        run_episode(
-            cart, cart.reset(), Scripted(clock, good), clock, loop, Numbering(0, 0, v1.PURPOSE_COLLECT, 0),
-            recorded.append, 50, lambda tick: 0.0, threading.Event(),
-        )  # fmt: skip
+        drive_episode(cart, Scripted(clock, good), clock, loop, recorded.append)
     assert [row.terminated for row in recorded] == [False, False, True]
     assert cart.commands[-1] == 0.0
 

@@ -1,5 +1,6 @@
 """Every plant keeps the contract."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from protos.hds import v1
 from real_env.compliance import PlantCompliance
 from real_env.faults import Faults, FaultyPlant
-from real_env.plant import Plant
+from real_env.plant import Plant, Reading
 from real_env.plants import make_plant
 from real_env.plants.replay import ReplayPlant
 from tests.firmware import rig_file, simulated_pendulum
 from tests.programs import STILL
+from tests.test_guard import Machine
 
 
 class TestBraxFriction(PlantCompliance):
@@ -100,3 +102,57 @@ def test_the_suite_finds_a_plant_that_reuses_its_buffer() -> None:
 
     with pytest.raises(AssertionError):
         Broken().test_a_reading_is_not_changed_by_later_ones()
+
+
+class OfTheWallClock(PlantCompliance):
+    """A machine that holds its commands in a way that a test chooses."""
+
+    __test__ = False
+
+    hold: str = ""
+
+    def make(self) -> Plant:
+        return Machine(hold=self.hold)
+
+
+@pytest.mark.parametrize(
+    ("hold", "found"),
+    [
+        ("for a control step", "never for a control step from the call on"),
+        ("no", r"give the plant a method read\(\) -> Reading"),
+    ],
+)
+def test_the_suite_finds_a_plant_whose_readings_do_not_keep_to_the_ticks(hold: str, found: str) -> None:
+    suite = OfTheWallClock()
+    suite.hold = hold
+    with pytest.raises(AssertionError, match=found):
+        suite.test_its_readings_are_there_at_the_ticks_of_the_wall_clock()
+
+
+def test_the_suite_passes_a_plant_that_waits_until_its_own_absolute_tick() -> None:
+    suite = OfTheWallClock()
+    suite.hold = "to its own tick"
+    suite.test_its_readings_are_there_at_the_ticks_of_the_wall_clock()
+
+
+def test_the_suite_finds_a_plant_whose_close_waits_for_a_call_under_way() -> None:
+    class Locked(Machine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lock = threading.Lock()
+
+        def exchange(self, command: np.ndarray) -> Reading:
+            with self.lock:
+                self.go_on.wait(1.5)
+                return super().exchange(command)
+
+        def close(self) -> None:
+            with self.lock:
+                self.go_on.set()
+
+    class Suite(OfTheWallClock):
+        def make(self) -> Plant:
+            return Locked()
+
+    with pytest.raises(AssertionError, match="close took"):
+        Suite().test_it_can_be_closed_from_another_thread_while_a_call_is_under_way()

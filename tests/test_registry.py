@@ -1,7 +1,7 @@
 import pytest
 
 from trainer.store.database import open_database
-from trainer.store.registry import LabelMoved, PolicyEntry, Registry
+from trainer.store.registry import AmbiguousLabel, LabelMoved, PolicyEntry, Registry
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def registry(database: str) -> Registry:
 def test_a_label_moves_and_says_where_it_was(registry: Registry) -> None:
     assert registry.set_label("stable", "aaa") == ""
     assert registry.set_label("stable", "bbb") == "aaa"
-    assert registry.version_of("stable") == "bbb"
+    assert registry.labelled("stable") == ("cartpole_swingup", "bbb")
     assert [(p.version, p.labels) for p in registry.policies()] == [("aaa", ()), ("bbb", ("stable",))]
 
 
@@ -23,7 +23,20 @@ def test_a_label_that_moved_meanwhile_stays(registry: Registry) -> None:
     registry.set_label("stable", "aaa")
     with pytest.raises(LabelMoved, match="points to aaa, not to nothing"):
         registry.set_label("stable", "bbb", expected="")
-    assert registry.version_of("stable") == "aaa"
+    assert registry.labelled("stable") == ("cartpole_swingup", "aaa")
+
+
+def test_each_task_has_labels_of_its_own(registry: Registry) -> None:
+    registry.publish(PolicyEntry("ccc", "pendulum", "", 0.0, {}))
+    registry.set_label("stable", "aaa")
+    assert registry.set_label("stable", "ccc") == ""
+    assert registry.labelled("stable", "cartpole_swingup") == ("cartpole_swingup", "aaa")
+    assert registry.labelled("stable", "pendulum") == ("pendulum", "ccc")
+    assert registry.labelled("stable", "juggle") == ("juggle", "")
+    with pytest.raises(
+        AmbiguousLabel, match="several tasks: cartpole_swingup, pendulum; choose one with --task"
+    ):
+        registry.labelled("stable")
 
 
 def test_an_unknown_version_is_answered_with_the_published_ones(registry: Registry) -> None:

@@ -1,7 +1,10 @@
 """The plants that `--plant` knows: by name, by kind and place, or a class of the user's own in a file."""
 
+import contextlib
 import importlib.util
-from collections.abc import Callable
+import os
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from protos.transport.access import Access
@@ -48,6 +51,10 @@ def _replay(place: str, seed: int, access: Access) -> Plant:
     return from_trainer(place, access)
 
 
+class PlantBroken(RuntimeError):
+    """A user's own plant raised while it was made; `__cause__` is what."""
+
+
 PLANTS: dict[str, Callable[[int], Plant]] = {
     "brax-friction": _brax_friction,
     "mujoco-cart-pole": _mujoco_cart_pole,
@@ -77,6 +84,7 @@ def make_plant(name: str, seed: int, access: Access | None = None) -> Plant:
         ValueError: naming the choices, if there is none of that name, or what is wrong with its place.
         OSError: a device or file cannot be opened.
         ModuleNotFoundError: naming the package, if the plant's own one is missing.
+        PlantBroken: a user's own file or class raised.
     """
     kind, _, place = name.partition(":")
     try:
@@ -85,7 +93,7 @@ def make_plant(name: str, seed: int, access: Access | None = None) -> Plant:
         if place and kind in KINDS:
             return KINDS[kind](place, seed, access or Access())
         if place:
-            return _from_file(name)(seed)
+            return _from_file(name, seed)
     except ModuleNotFoundError as error:
         ours = name in PLANTS or kind in KINDS
         extra = f"; install the extra '{_EXTRAS.get(name, 'plants')}'" if ours else ""
@@ -93,7 +101,29 @@ def make_plant(name: str, seed: int, access: Access | None = None) -> Plant:
     raise ValueError(f"unknown plant {name!r}; choose one of: {', '.join(DESCRIPTIONS)}")
 
 
-def _from_file(name: str) -> Callable[[int], Plant]:
+def device_of(name: str) -> str:
+    """Return what `--plant` names as a device: two runs of one device drive one rig.
+
+    That is the serial port, or the class of a user's own file.
+
+    Raises:
+        ValueError: the rig's file is wrong.
+    """
+    kind, _, place = name.partition(":")
+    if kind == "serial":
+        return os.path.realpath(_rig_port(place))
+    return name if name in PLANTS or kind in KINDS else name.rpartition(":")[2]
+
+
+def _rig_port(place: str) -> str:
+    try:
+        port = tomllib.loads(Path(place).read_text()).get("port")
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"plant 'serial:{place}': {error}") from error
+    return port if isinstance(port, str) else place
+
+
+def _from_file(name: str, seed: int) -> Plant:
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
         raise ValueError(f"plant {name!r}: there is no file {path}; write my_rig.py:MyRig")
@@ -101,7 +131,20 @@ def _from_file(name: str) -> Callable[[int], Plant]:
     if spec is None or spec.loader is None:
         raise ValueError(f"plant {name!r}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with _blaming(f"plant {name!r}: {path}"):
+        spec.loader.exec_module(module)
     if not hasattr(module, attribute):
         raise ValueError(f"plant {name!r}: {path} defines no {attribute}")
-    return getattr(module, attribute)
+    with _blaming(f"plant {name!r}: {attribute}({seed})"):
+        return getattr(module, attribute)(seed)
+
+
+@contextlib.contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    """Turn what a user's code raises into a `PlantBroken`; a missing package says enough itself."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PlantBroken(f"{what} fails with {type(error).__name__}: {error}") from error

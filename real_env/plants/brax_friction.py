@@ -96,6 +96,7 @@ class BraxFrictionPlant:
             action_names=("push [100 N]",),
             control_dt=CONTROL_DT,
             parameters={name: np.round(value, 6).tolist() for name, value in self._named_constants()},
+            real_time=False,
         )
         self.exchange(np.zeros(1, np.float32))
 

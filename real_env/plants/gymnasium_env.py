@@ -40,6 +40,7 @@ class GymnasiumPlant:
             action_names=tuple(f"action {i}" for i in range(len(self._low))),
             control_dt=self._control_dt(name),
             parameters={},
+            real_time=False,
         )
 
     def reset(self) -> Reading:
@@ -50,12 +51,20 @@ class GymnasiumPlant:
         return self._last
 
     def exchange(self, command: np.ndarray) -> Reading:
-        """Take one step; after the end of an episode nothing moves until the next reset."""
+        """Take one step; after the end of an episode nothing moves until the next reset.
+
+        Raises:
+            Diverged: the environment is one of MuJoCo's, which found numbers that are too large.
+        """
         if self._last.terminated:
             return self._last
         share = 0.5 * (np.asarray(command, float) + 1.0)
         action = (self._low + share * (self._high - self._low)).reshape(self._shape).astype(self._dtype)
         observation, _, terminated, _, _ = self._env.step(action)
+        if (data := getattr(self._env.unwrapped, "data", None)) is not None and hasattr(data, "warning"):
+            from real_env.plants.mujoco_model import check_converged
+
+            check_converged(data)
         self._last = self._reading(observation, bool(terminated))
         return self._last
 

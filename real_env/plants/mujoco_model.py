@@ -14,7 +14,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from real_env.plant import PlantSpec, Reading
+from real_env.plant import Diverged, PlantSpec, Reading
 
 UNITS = {mujoco.mjtJoint.mjJNT_SLIDE: "m", mujoco.mjtJoint.mjJNT_HINGE: "rad"}
 
@@ -37,6 +37,28 @@ def from_file(path: Path, seed: int) -> "MujocoPlant":
         return MujocoPlant(f"mujoco:{path.name}", mujoco.MjModel.from_xml_path(str(path)), seed)
     except ValueError as error:
         raise ValueError(f"plant 'mujoco:{path}': {error}") from error
+
+
+DIVERGED = {
+    mujoco.mjtWarning.mjWARN_BADQPOS: "a position",
+    mujoco.mjtWarning.mjWARN_BADQVEL: "a velocity",
+    mujoco.mjtWarning.mjWARN_BADQACC: "an acceleration",
+}
+"""What MuJoCo resets a model for, without an error, and how it says so."""
+
+
+def check_converged(data: mujoco.MjData) -> None:
+    """Check that MuJoCo has not reset `data` since its last reset by the plant.
+
+    Raises:
+        Diverged: naming the quantity that was not finite or too large.
+    """
+    found = [words for warning, words in DIVERGED.items() if data.warning[warning].number]
+    if found:
+        raise Diverged(
+            f"the simulation diverged: {' and '.join(found)} was not finite or too large, and MuJoCo started "
+            "the model anew; a smaller time step or a gentler action may help"
+        )
 
 
 class MujocoPlant:
@@ -74,6 +96,7 @@ class MujocoPlant:
                 "damping": np.round(model.dof_damping, 6).tolist(),
                 "frictionloss": np.round(model.dof_frictionloss, 6).tolist(),
             },
+            real_time=False,
         )
 
     def reset(self) -> Reading:
@@ -87,10 +110,15 @@ class MujocoPlant:
         return self._reading()
 
     def exchange(self, command: np.ndarray) -> Reading:
-        """Advance the physics by one control step."""
+        """Advance the physics by one control step.
+
+        Raises:
+            Diverged: MuJoCo found numbers that are too large, and started the model anew.
+        """
         share = 0.5 * (np.asarray(command, float) + 1.0)
         self._data.ctrl[:] = self._low + share * (self._high - self._low)
         mujoco.mj_step(self._model, self._data, self._steps)
+        check_converged(self._data)
         return self._reading()
 
     def close(self) -> None:

@@ -58,6 +58,7 @@ class ReplayPlant:
             control_dt=plant.control_dt_s,
             parameters={},
             live=False,
+            real_time=False,
         )
         self._episodes = [list(rows) for rows in episodes]
         self._next, self._step = 0, 0
@@ -76,7 +77,8 @@ class ReplayPlant:
         self._step += 1
         over = self._step >= len(self._rows)
         applied = np.array(row.u_applied, np.float32)
-        return Reading(np.array(row.x_next, np.float32), over and row.terminated, applied, over)
+        cause = v1.END_CAUSE_RECORDING if over and not row.terminated else v1.END_CAUSE_UNSPECIFIED
+        return Reading(np.array(row.x_next, np.float32), over and row.terminated, applied, over, cause)
 
     def close(self) -> None:
         """Nothing to release."""

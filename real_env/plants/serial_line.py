@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import serial
 
-from real_env.plant import PlantSpec, Reading
+from protos.hds import v1
+from real_env.plant import NoReading, PlantLost, PlantSpec, Reading
 from real_env.plants.serial_frames import (
     DRIVE,
     HELLO,
@@ -38,10 +39,9 @@ ANSWER_S = 0.05
 TRIES = 3
 BITS_PER_BYTE = 10
 HELLO_S = 3.0
-
-
-class PlantLost(OSError):
-    """The plant does not answer."""
+STALL_SHARE = 0.5
+"""A reading that is not there this share of the control step after the tick is given up."""
+WRITE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,12 @@ class SerialPlant:
         self._next_s = time.monotonic()
         moved = 2 * OVERHEAD + self._floats.size
         self._lead_s = moved * BITS_PER_BYTE / rig.baud
-        self.spec = PlantSpec(
-            rig.name, rig.state_names, rig.action_names, rig.control_dt, parameters={}, real_time=True
-        )
+        self.spec = PlantSpec(rig.name, rig.state_names, rig.action_names, rig.control_dt, parameters={})
         try:
-            self._port = serial.Serial(rig.port, rig.baud, timeout=0.0, write_timeout=1.0)
+            self._port = serial.Serial(rig.port, rig.baud, timeout=0.0, write_timeout=WRITE_S, exclusive=True)
         except serial.SerialException as error:
-            raise OSError(f"the serial port {rig.port} cannot be opened: {error}") from error
+            in_use = "another program has it open" if "lock" in str(error) else error
+            raise OSError(f"the serial port {rig.port} cannot be opened: {in_use}") from error
         try:
             self._greet()
         except BaseException:
@@ -174,13 +173,18 @@ class SerialPlant:
         """Send the command, and return the reading at the end of the control step.
 
         Raises:
-            PlantLost: it does not answer.
+            NoReading: none came in time; the line or the micro-controller stalls.
+            PlantLost: the port is gone.
         """
         self._write(Frame(DRIVE, 0, self._sequence, self._command.pack(*map(float, command))))
         self._next_s += self._rig.control_dt
         while (left := self._next_s - self._lead_s - time.monotonic()) > 0.0:
             time.sleep(left)
-        return self._reading(self._ask(POLL, READING))
+        by_s = max(self._next_s, time.monotonic()) + STALL_SHARE * self._rig.control_dt
+        frame = self._answer(POLL, READING, by_s)
+        if frame is None:
+            raise NoReading(f"no reading came from {self._rig.port} in time")
+        return self._reading(frame)
 
     def close(self) -> None:
         """Let the plant go, and close the port."""
@@ -220,24 +224,39 @@ class SerialPlant:
         _, *numbers = self._floats.unpack(frame.payload)
         values = np.array(numbers, np.float32)
         m = len(self._rig.action_names)
-        return Reading(values[m:], bool(frame.flags & (OUTSIDE | WATCHDOG)), values[:m])
+        outside, watchdog = bool(frame.flags & OUTSIDE), bool(frame.flags & WATCHDOG)
+        cause = v1.END_CAUSE_PLANT_WATCHDOG if watchdog else v1.END_CAUSE_UNSPECIFIED
+        cause = v1.END_CAUSE_PLANT_LIMIT if outside else cause
+        return Reading(values[m:], outside, values[:m], outside or watchdog, cause)
 
     def _ask(self, kind: int, answer: int) -> Frame:
         """Send a question; return its answer. A question or an answer that was damaged is asked again."""
-        for _ in range(TRIES):
+        by_s = time.monotonic() + TRIES * (ANSWER_S + self._lead_s)
+        frame = self._answer(kind, answer, by_s)
+        if frame is None:
+            raise PlantLost(
+                f"the plant at {self._rig.port} does not answer; its firmware's watchdog lets it go"
+            )
+        return frame
+
+    def _answer(self, kind: int, answer: int, by_s: float) -> Frame | None:
+        """Return the answer to a question, which is asked again until `by_s`; None if there is none."""
+        while True:
             self._sequence = (self._sequence + 1) & 0xFFFF
             asked = self._sequence
             self._write(Frame(kind, 0, asked, b""))
-            found = self._await(lambda frame, asked=asked: frame.kind == answer and frame.sequence == asked)
-            if found is not None:
+            again_s = min(by_s, time.monotonic() + min(ANSWER_S, 0.5 * self._rig.control_dt) + self._lead_s)
+            found = self._await(
+                lambda frame, asked=asked: frame.kind == answer and frame.sequence == asked, again_s
+            )
+            if found is not None or time.monotonic() >= by_s:
                 return found
-        raise PlantLost(f"the plant at {self._rig.port} does not answer; its firmware's watchdog lets it go")
 
-    def _await(self, wanted: Callable[[Frame], bool]) -> Frame | None:
-        deadline = time.monotonic() + ANSWER_S + self._lead_s
-        while (left := deadline - time.monotonic()) > 0.0:
+    def _await(self, wanted: Callable[[Frame], bool], by_s: float) -> Frame | None:
+        """Return the first frame that is wanted, if it comes by `by_s`, or is there already."""
+        while (left := by_s - time.monotonic()) > 0.0 or self._waiting():
             try:
-                self._port.timeout = left
+                self._port.timeout = max(0.0, left)
                 data = self._port.read(max(1, self._port.in_waiting))
             except serial.SerialException as error:
                 raise PlantLost(f"the serial port {self._rig.port} failed: {error}") from error
@@ -245,6 +264,13 @@ class SerialPlant:
                 if wanted(frame):
                     return frame
         return None
+
+    def _waiting(self) -> int:
+        """Return how many bytes have come and were not read."""
+        try:
+            return self._port.in_waiting
+        except OSError as error:
+            raise PlantLost(f"the serial port {self._rig.port} failed: {error}") from error
 
     def _write(self, frame: Frame) -> None:
         try:

@@ -12,7 +12,7 @@ class Still:
 
     def __init__(self, seed: int) -> None:
         del seed
-        self.spec = PlantSpec("still", NAMES, ("push [100 N]",), 0.04, {})
+        self.spec = PlantSpec("still", NAMES, ("push [100 N]",), 0.04, {}, real_time=False)
 
     def reset(self) -> Reading:
         return Reading(np.array([0.0, 3.1, 0.0, 0.0], np.float32), False)

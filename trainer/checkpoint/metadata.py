@@ -27,6 +27,7 @@ class PolicyMetadata:
         watermarks: next sequence number per session at the time of the fit.
         metrics: figures of the training.
         configuration: what the training was asked to do.
+        episode_steps: control steps of an episode of the task; 0 in checkpoints of earlier versions.
     """
 
     task: str
@@ -39,10 +40,12 @@ class PolicyMetadata:
     watermarks: dict[str, int]
     metrics: dict[str, float]
     configuration: dict[str, Any]
+    episode_steps: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        return json.loads(json.dumps(asdict(self)))
+        """Return plain JSON data, from which a version is computed: what earlier ones lacked stays out."""
+        data = json.loads(json.dumps(asdict(self)))
+        return data if self.episode_steps else {k: v for k, v in data.items() if k != "episode_steps"}
 
 
 def from_json(data: dict[str, Any]) -> PolicyMetadata:

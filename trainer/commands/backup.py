@@ -5,11 +5,13 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from protos.state import state_dir
 
 CHECKPOINTS, DATABASE = "checkpoints", "hds.sqlite"
 
@@ -24,7 +26,7 @@ class Backup:
 
     out: Path
     """Directory to make."""
-    state_dir: Path = Path("hds-state/trainer")
+    state_dir: Path = field(default_factory=lambda: state_dir("trainer"))
     """As in 'hds-trainer serve'."""
     database: str = ""
     """As in 'hds-trainer serve'."""
@@ -56,7 +58,7 @@ class Restore:
 
     backup: Annotated[Path, tyro.conf.Positional]
     """Directory that 'backup --out' made."""
-    state_dir: Path = Path("hds-state/trainer")
+    state_dir: Path = field(default_factory=lambda: state_dir("trainer"))
     """A directory that is empty or not there."""
     database: str = ""
     """SQLAlchemy URL of an empty database; empty is SQLite in the state directory."""

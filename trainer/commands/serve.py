@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from protos.state import state_dir
 from protos.transport.serving import ServerSecurity
 from trainer import compilation_cache
 
@@ -21,7 +22,7 @@ class Serve:
     """Address to listen on; loopback unless you say otherwise."""
     port: int = 50051
     """Port to listen on; 0 takes a free one, which is printed."""
-    state_dir: Path = Path("hds-state/trainer")
+    state_dir: Path = field(default_factory=lambda: state_dir("trainer"))
     """Where the database and the checkpoints are kept."""
     database: str = ""
     """SQLAlchemy URL of another database; empty is SQLite in the state directory."""

@@ -267,6 +267,7 @@ def _publish(
             "learned_fraction": fraction,
             "policies": request.data.policies,
         },
+        episode_steps=task.episode_steps,
     )
     members = stacked(parts.rung.nothing(task)) if fit is None else fit.members
     training = to_state_dict({name: getattr(best.state, name) for name in NETWORKS})

@@ -54,7 +54,7 @@ def _transition(row: v1.Transition, n: int, m: int) -> Transition:
         raise ValueError(f"transition {row.sequence}: purpose must be collect or evaluate")
     return Transition(
         row.sequence, row.episode, row.purpose, x, requested, applied, x_next, row.t_ns,
-        row.terminated, row.truncated, row.policy_version, row.action_source, row.reason,
+        row.terminated, row.truncated, row.policy_version, row.action_source, row.reason, row.end,
     )  # fmt: skip
 
 

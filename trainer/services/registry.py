@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 
 from protos.hds import v1
-from trainer.store.registry import LabelMoved, PolicyEntry, Registry, check_label
+from trainer.store.registry import AmbiguousLabel, LabelMoved, PolicyEntry, Registry, check_label
 
 CHUNK_BYTES = 1 << 20
 
@@ -58,15 +58,18 @@ class RegistryService(v1.RegistryServiceServicer):
             check_label(request.label)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        said = None
+        said, task = None, request.task
         while True:
             async with self._moved:
-                version = await asyncio.to_thread(self._registry.version_of, request.label)
+                try:
+                    task, version = await asyncio.to_thread(self._registry.labelled, request.label, task)
+                except AmbiguousLabel as error:
+                    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
                 if version == said:
                     await self._moved.wait()
                     continue
             said = version
-            yield v1.WatchLabelResponse(version=version)
+            yield v1.WatchLabelResponse(version=version, task=task)
 
     async def DownloadPolicy(
         self, request: v1.DownloadPolicyRequest, context: grpc.aio.ServicerContext

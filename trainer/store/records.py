@@ -16,7 +16,7 @@ STREAM = "stream"
 class Transition(NamedTuple):
     """One control step of the real plant; `x[n]`, `u[m]`, `x_next[n]` float32, time in ns.
 
-    `purpose` and `action_source` are the numbers of the wire's enums.
+    `purpose`, `action_source` and `end` are the numbers of the wire's enums.
     """
 
     sequence: int
@@ -32,6 +32,7 @@ class Transition(NamedTuple):
     policy_version: str
     action_source: int
     reason: str
+    end: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ from trainer.store.schema import LABELS, POLICIES
 _LABEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
+class AmbiguousLabel(LookupError):
+    """Policies of several tasks have a label, and no task was named."""
+
+
 class LabelMoved(RuntimeError):
     """A label does not point where the caller thought."""
 
@@ -38,8 +42,11 @@ def check_label(label: str) -> None:
         )
 
 
+_VERSIONS = sa.select(POLICIES.c.version, POLICIES.c.task).order_by(POLICIES.c.created_ns)
+
+
 class Registry:
-    """Policies by version, and labels, each moved in one transaction."""
+    """Policies by version, and labels by task, each moved in one transaction."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -62,15 +69,27 @@ class Registry:
             rows = connection.execute(sa.select(POLICIES).order_by(POLICIES.c.created_ns)).all()
         return [PolicyEntry(**row._mapping, labels=tuple(labels.get(row.version, ()))) for row in rows]
 
-    def version_of(self, label: str) -> str:
-        """Return the version that `label` points to; empty if nowhere."""
+    def labelled(self, label: str, task: str = "") -> tuple[str, str]:
+        """Return the task and the version that `label` points to; empty if nowhere.
+
+        Without `task` it is the only task that has the label.
+
+        Raises:
+            ValueError: `label` is malformed.
+            AmbiguousLabel: several tasks have it.
+        """
         check_label(label)
+        query = sa.select(LABELS.c.task, LABELS.c.version).where(LABELS.c.label == label)
+        query = query.where(LABELS.c.task == task) if task else query.order_by(LABELS.c.task)
         with reading(self._engine) as connection:
-            query = sa.select(LABELS.c.version).where(LABELS.c.label == label)
-            return connection.execute(query).scalar() or ""
+            found = connection.execute(query).all()
+        if len(found) > 1:
+            tasks = ", ".join(row.task for row in found)
+            raise AmbiguousLabel(f"label {label!r} is set for several tasks: {tasks}; choose one with --task")
+        return (found[0].task, found[0].version) if found else (task, "")
 
     def set_label(self, label: str, version: str, expected: str | None = None) -> str:
-        """Point `label` to `version` and return where it pointed before.
+        """Point `label`, of the version's task, to `version`; return where it pointed before.
 
         Raises:
             ValueError: `label` is malformed.
@@ -79,17 +98,17 @@ class Registry:
         """
         check_label(label)
         with writing(self._engine) as connection:
-            versions = connection.execute(sa.select(POLICIES.c.version)).scalars().all()
-            if version not in versions:
-                known = ", ".join(v[:12] for v in versions) or "none yet"
+            tasks = {row.version: row.task for row in connection.execute(_VERSIONS)}
+            if version not in tasks:
+                known = ", ".join(v[:12] for v in tasks) or "none yet"
                 raise LookupError(f"no policy has the version {version!r}; published: {known}")
-            query = sa.select(LABELS.c.version).where(LABELS.c.label == label)
-            previous = connection.execute(query).scalar() or ""
+            this = (LABELS.c.label == label) & (LABELS.c.task == tasks[version])
+            previous = connection.execute(sa.select(LABELS.c.version).where(this)).scalar() or ""
             if expected is not None and previous != expected:
                 raise LabelMoved(
                     f"label {label!r} points to {previous or 'nothing'}, not to {expected or 'nothing'}"
                 )
-            connection.execute(LABELS.delete().where(LABELS.c.label == label))
-            connection.execute(LABELS.insert().values(label=label, version=version))
-            note(connection, "label", label, version=version, previous=previous)
+            connection.execute(LABELS.delete().where(this))
+            connection.execute(LABELS.insert().values(label=label, task=tasks[version], version=version))
+            note(connection, "label", label, task=tasks[version], version=version, previous=previous)
         return previous

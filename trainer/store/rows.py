@@ -36,7 +36,7 @@ def from_transition(session: str, transition: Transition) -> tuple[Any, ...]:
     return (
         session, transition.sequence, transition.episode, transition.purpose, x, u_requested, u_applied,
         x_next, transition.t_ns, transition.terminated, transition.truncated, transition.policy_version,
-        transition.action_source, transition.reason,
+        transition.action_source, transition.reason, transition.end,
     )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ TRANSITIONS = sa.Table(
     sa.Column("policy_version", sa.String, nullable=False),
     sa.Column("action_source", sa.Integer, nullable=False),
     sa.Column("fallback_reason", sa.String, key="reason", nullable=False),
+    sa.Column("end_cause", sa.Integer, key="end", nullable=False, server_default="0"),
 )
 
 TAGS = sa.Table(
@@ -72,6 +73,7 @@ LABELS = sa.Table(
     "labels",
     METADATA,
     sa.Column("label", sa.String, primary_key=True),
+    sa.Column("task", sa.String, primary_key=True),
     sa.Column("version", sa.String, sa.ForeignKey("policies.version"), nullable=False),
 )
 

@@ -18,6 +18,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_CODE_NO_SUCH_VERSION: _ClassVar[ErrorCode]
     ERROR_CODE_STALE: _ClassVar[ErrorCode]
     ERROR_CODE_BAD_ACTION: _ClassVar[ErrorCode]
+    ERROR_CODE_WRONG_TASK: _ClassVar[ErrorCode]
 ERROR_CODE_UNSPECIFIED: ErrorCode
 ERROR_CODE_SPEC_MISMATCH: ErrorCode
 ERROR_CODE_BAD_OBSERVATION: ErrorCode
@@ -26,16 +27,19 @@ ERROR_CODE_OUT_OF_ORDER: ErrorCode
 ERROR_CODE_NO_SUCH_VERSION: ErrorCode
 ERROR_CODE_STALE: ErrorCode
 ERROR_CODE_BAD_ACTION: ErrorCode
+ERROR_CODE_WRONG_TASK: ErrorCode
 
 class Hello(_message.Message):
-    __slots__ = ("plant", "client", "policy_version")
+    __slots__ = ("plant", "client", "policy_version", "task")
     PLANT_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     plant: _types_pb2.PlantSpec
     client: str
     policy_version: str
-    def __init__(self, plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., client: _Optional[str] = ..., policy_version: _Optional[str] = ...) -> None: ...
+    task: str
+    def __init__(self, plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., client: _Optional[str] = ..., policy_version: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
 
 class Observation(_message.Message):
     __slots__ = ("sequence", "t_ns", "x", "u_last", "deadline_ns", "fallbacks")
@@ -54,30 +58,34 @@ class Observation(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., t_ns: _Optional[int] = ..., x: _Optional[_Iterable[float]] = ..., u_last: _Optional[_Iterable[float]] = ..., deadline_ns: _Optional[int] = ..., fallbacks: _Optional[int] = ...) -> None: ...
 
 class Action(_message.Message):
-    __slots__ = ("sequence", "u", "policy_version", "deadline_ns")
+    __slots__ = ("sequence", "u", "policy_version", "deadline_ns", "served_ns")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     U_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_NS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_NS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     u: _containers.RepeatedScalarFieldContainer[float]
     policy_version: str
     deadline_ns: int
-    def __init__(self, sequence: _Optional[int] = ..., u: _Optional[_Iterable[float]] = ..., policy_version: _Optional[str] = ..., deadline_ns: _Optional[int] = ...) -> None: ...
+    served_ns: int
+    def __init__(self, sequence: _Optional[int] = ..., u: _Optional[_Iterable[float]] = ..., policy_version: _Optional[str] = ..., deadline_ns: _Optional[int] = ..., served_ns: _Optional[int] = ...) -> None: ...
 
 class PolicyDescription(_message.Message):
-    __slots__ = ("version", "task", "state_names", "action_names", "control_dt_s")
+    __slots__ = ("version", "task", "state_names", "action_names", "control_dt_s", "episode_steps")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     STATE_NAMES_FIELD_NUMBER: _ClassVar[int]
     ACTION_NAMES_FIELD_NUMBER: _ClassVar[int]
     CONTROL_DT_S_FIELD_NUMBER: _ClassVar[int]
+    EPISODE_STEPS_FIELD_NUMBER: _ClassVar[int]
     version: str
     task: str
     state_names: _containers.RepeatedScalarFieldContainer[str]
     action_names: _containers.RepeatedScalarFieldContainer[str]
     control_dt_s: float
-    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., state_names: _Optional[_Iterable[str]] = ..., action_names: _Optional[_Iterable[str]] = ..., control_dt_s: _Optional[float] = ...) -> None: ...
+    episode_steps: int
+    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., state_names: _Optional[_Iterable[str]] = ..., action_names: _Optional[_Iterable[str]] = ..., control_dt_s: _Optional[float] = ..., episode_steps: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("policy",)

@@ -58,16 +58,20 @@ class SetLabelResponse(_message.Message):
     def __init__(self, previous_version: _Optional[str] = ...) -> None: ...
 
 class WatchLabelRequest(_message.Message):
-    __slots__ = ("label",)
+    __slots__ = ("label", "task")
     LABEL_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     label: str
-    def __init__(self, label: _Optional[str] = ...) -> None: ...
+    task: str
+    def __init__(self, label: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
 
 class WatchLabelResponse(_message.Message):
-    __slots__ = ("version",)
+    __slots__ = ("version", "task")
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     version: str
-    def __init__(self, version: _Optional[str] = ...) -> None: ...
+    task: str
+    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
 
 class DownloadPolicyRequest(_message.Message):
     __slots__ = ("version",)

@@ -24,19 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/hds/v1/types.proto\x12\x06hds.v1\"Z\n\tPlantSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bstate_names\x18\x02 \x03(\t\x12\x14\n\x0c\x61\x63tion_names\x18\x03 \x03(\t\x12\x14\n\x0c\x63ontrol_dt_s\x18\x04 \x01(\x01\"\x9e\x02\n\nTransition\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\x12 \n\x07purpose\x18\x03 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12\t\n\x01x\x18\x04 \x03(\x02\x12\x13\n\x0bu_requested\x18\x05 \x03(\x02\x12\x11\n\tu_applied\x18\x06 \x03(\x02\x12\x0e\n\x06x_next\x18\x07 \x03(\x02\x12\x0c\n\x04t_ns\x18\x08 \x01(\x03\x12\x12\n\nterminated\x18\t \x01(\x08\x12\x11\n\ttruncated\x18\n \x01(\x08\x12\x16\n\x0epolicy_version\x18\x0b \x01(\t\x12+\n\raction_source\x18\x0c \x01(\x0e\x32\x14.hds.v1.ActionSource\x12\x0e\n\x06reason\x18\r \x01(\t*M\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPURPOSE_COLLECT\x10\x01\x12\x14\n\x10PURPOSE_EVALUATE\x10\x02*|\n\x0c\x41\x63tionSource\x12\x1d\n\x19\x41\x43TION_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43TION_SOURCE_POLICY\x10\x01\x12\x1a\n\x16\x41\x43TION_SOURCE_FALLBACK\x10\x02\x12\x17\n\x13\x41\x43TION_SOURCE_HUMAN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/hds/v1/types.proto\x12\x06hds.v1\"Z\n\tPlantSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bstate_names\x18\x02 \x03(\t\x12\x14\n\x0c\x61\x63tion_names\x18\x03 \x03(\t\x12\x14\n\x0c\x63ontrol_dt_s\x18\x04 \x01(\x01\"\xbd\x02\n\nTransition\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07\x65pisode\x18\x02 \x01(\r\x12 \n\x07purpose\x18\x03 \x01(\x0e\x32\x0f.hds.v1.Purpose\x12\t\n\x01x\x18\x04 \x03(\x02\x12\x13\n\x0bu_requested\x18\x05 \x03(\x02\x12\x11\n\tu_applied\x18\x06 \x03(\x02\x12\x0e\n\x06x_next\x18\x07 \x03(\x02\x12\x0c\n\x04t_ns\x18\x08 \x01(\x03\x12\x12\n\nterminated\x18\t \x01(\x08\x12\x11\n\ttruncated\x18\n \x01(\x08\x12\x16\n\x0epolicy_version\x18\x0b \x01(\t\x12+\n\raction_source\x18\x0c \x01(\x0e\x32\x14.hds.v1.ActionSource\x12\x0e\n\x06reason\x18\r \x01(\t\x12\x1d\n\x03\x65nd\x18\x0e \x01(\x0e\x32\x10.hds.v1.EndCause*M\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPURPOSE_COLLECT\x10\x01\x12\x14\n\x10PURPOSE_EVALUATE\x10\x02*|\n\x0c\x41\x63tionSource\x12\x1d\n\x19\x41\x43TION_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43TION_SOURCE_POLICY\x10\x01\x12\x1a\n\x16\x41\x43TION_SOURCE_FALLBACK\x10\x02\x12\x17\n\x13\x41\x43TION_SOURCE_HUMAN\x10\x03*\xbb\x02\n\x08\x45ndCause\x12\x19\n\x15\x45ND_CAUSE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45ND_CAUSE_CLOCK\x10\x01\x12\x16\n\x12\x45ND_CAUSE_SAFE_SET\x10\x02\x12\x19\n\x15\x45ND_CAUSE_STATE_LIMIT\x10\x03\x12\x19\n\x15\x45ND_CAUSE_PLANT_LIMIT\x10\x04\x12\x1c\n\x18\x45ND_CAUSE_PLANT_WATCHDOG\x10\x05\x12\x16\n\x12\x45ND_CAUSE_DIVERGED\x10\x06\x12\x1a\n\x16\x45ND_CAUSE_BAD_READINGS\x10\x07\x12\x14\n\x10\x45ND_CAUSE_MISSES\x10\x08\x12\x18\n\x14\x45ND_CAUSE_PLANT_LOST\x10\t\x12\x16\n\x12\x45ND_CAUSE_OPERATOR\x10\n\x12\x17\n\x13\x45ND_CAUSE_RECORDING\x10\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.hds.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PURPOSE']._serialized_start=418
-  _globals['_PURPOSE']._serialized_end=495
-  _globals['_ACTIONSOURCE']._serialized_start=497
-  _globals['_ACTIONSOURCE']._serialized_end=621
+  _globals['_PURPOSE']._serialized_start=449
+  _globals['_PURPOSE']._serialized_end=526
+  _globals['_ACTIONSOURCE']._serialized_start=528
+  _globals['_ACTIONSOURCE']._serialized_end=652
+  _globals['_ENDCAUSE']._serialized_start=655
+  _globals['_ENDCAUSE']._serialized_end=970
   _globals['_PLANTSPEC']._serialized_start=37
   _globals['_PLANTSPEC']._serialized_end=127
   _globals['_TRANSITION']._serialized_start=130
-  _globals['_TRANSITION']._serialized_end=416
+  _globals['_TRANSITION']._serialized_end=447
 # @@protoc_insertion_point(module_scope)

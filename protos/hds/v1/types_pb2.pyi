@@ -19,6 +19,21 @@ class ActionSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTION_SOURCE_POLICY: _ClassVar[ActionSource]
     ACTION_SOURCE_FALLBACK: _ClassVar[ActionSource]
     ACTION_SOURCE_HUMAN: _ClassVar[ActionSource]
+
+class EndCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    END_CAUSE_UNSPECIFIED: _ClassVar[EndCause]
+    END_CAUSE_CLOCK: _ClassVar[EndCause]
+    END_CAUSE_SAFE_SET: _ClassVar[EndCause]
+    END_CAUSE_STATE_LIMIT: _ClassVar[EndCause]
+    END_CAUSE_PLANT_LIMIT: _ClassVar[EndCause]
+    END_CAUSE_PLANT_WATCHDOG: _ClassVar[EndCause]
+    END_CAUSE_DIVERGED: _ClassVar[EndCause]
+    END_CAUSE_BAD_READINGS: _ClassVar[EndCause]
+    END_CAUSE_MISSES: _ClassVar[EndCause]
+    END_CAUSE_PLANT_LOST: _ClassVar[EndCause]
+    END_CAUSE_OPERATOR: _ClassVar[EndCause]
+    END_CAUSE_RECORDING: _ClassVar[EndCause]
 PURPOSE_UNSPECIFIED: Purpose
 PURPOSE_COLLECT: Purpose
 PURPOSE_EVALUATE: Purpose
@@ -26,6 +41,18 @@ ACTION_SOURCE_UNSPECIFIED: ActionSource
 ACTION_SOURCE_POLICY: ActionSource
 ACTION_SOURCE_FALLBACK: ActionSource
 ACTION_SOURCE_HUMAN: ActionSource
+END_CAUSE_UNSPECIFIED: EndCause
+END_CAUSE_CLOCK: EndCause
+END_CAUSE_SAFE_SET: EndCause
+END_CAUSE_STATE_LIMIT: EndCause
+END_CAUSE_PLANT_LIMIT: EndCause
+END_CAUSE_PLANT_WATCHDOG: EndCause
+END_CAUSE_DIVERGED: EndCause
+END_CAUSE_BAD_READINGS: EndCause
+END_CAUSE_MISSES: EndCause
+END_CAUSE_PLANT_LOST: EndCause
+END_CAUSE_OPERATOR: EndCause
+END_CAUSE_RECORDING: EndCause
 
 class PlantSpec(_message.Message):
     __slots__ = ("name", "state_names", "action_names", "control_dt_s")
@@ -40,7 +67,7 @@ class PlantSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state_names: _Optional[_Iterable[str]] = ..., action_names: _Optional[_Iterable[str]] = ..., control_dt_s: _Optional[float] = ...) -> None: ...
 
 class Transition(_message.Message):
-    __slots__ = ("sequence", "episode", "purpose", "x", "u_requested", "u_applied", "x_next", "t_ns", "terminated", "truncated", "policy_version", "action_source", "reason")
+    __slots__ = ("sequence", "episode", "purpose", "x", "u_requested", "u_applied", "x_next", "t_ns", "terminated", "truncated", "policy_version", "action_source", "reason", "end")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EPISODE_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +81,7 @@ class Transition(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     ACTION_SOURCE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     episode: int
     purpose: Purpose
@@ -67,4 +95,5 @@ class Transition(_message.Message):
     policy_version: str
     action_source: ActionSource
     reason: str
-    def __init__(self, sequence: _Optional[int] = ..., episode: _Optional[int] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., x: _Optional[_Iterable[float]] = ..., u_requested: _Optional[_Iterable[float]] = ..., u_applied: _Optional[_Iterable[float]] = ..., x_next: _Optional[_Iterable[float]] = ..., t_ns: _Optional[int] = ..., terminated: bool = ..., truncated: bool = ..., policy_version: _Optional[str] = ..., action_source: _Optional[_Union[ActionSource, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    end: EndCause
+    def __init__(self, sequence: _Optional[int] = ..., episode: _Optional[int] = ..., purpose: _Optional[_Union[Purpose, str]] = ..., x: _Optional[_Iterable[float]] = ..., u_requested: _Optional[_Iterable[float]] = ..., u_applied: _Optional[_Iterable[float]] = ..., x_next: _Optional[_Iterable[float]] = ..., t_ns: _Optional[int] = ..., terminated: bool = ..., truncated: bool = ..., policy_version: _Optional[str] = ..., action_source: _Optional[_Union[ActionSource, str]] = ..., reason: _Optional[str] = ..., end: _Optional[_Union[EndCause, str]] = ...) -> None: ...

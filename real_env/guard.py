@@ -1,0 +1,274 @@
+"""The one way to a plant: every call of it, every reading checked, and one way to let it go from any thread.
+
+A real plant is called from a thread of its own, so that a call that hangs holds up neither the loop nor the
+way out. A simulated plant is called directly: it may take as long as it likes.
+"""
+
+import math
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from real_env.clock import Clock
+from real_env.plant import Diverged, NoReading, Plant, PlantSpec, Reading, reader
+from real_env.readings import checked
+
+HANG_SHARE, RELATIVE_SHARE = 0.85, 1.1
+"""A call hangs if it lasts to these shares of a control step after the next tick, and after its begin."""
+PATIENCE_S, RESET_PATIENCE_S = 1.0, 0.2
+"""How long letting go waits for each: a call under way (another time for `reset`), zero, `close` [s]."""
+BUSY_SHARE = 0.05
+"""A wake-up later than this share of a control step is that of a busy machine."""
+ASK_S = 0.05
+"""How often a wait without an end looks whether the run is to end [s]."""
+
+
+class PlantFailed(RuntimeError):
+    """A call of the plant raised; `__cause__` is what."""
+
+
+class PlantHung(RuntimeError):
+    """A call of the plant did not return in time."""
+
+
+class PlantReleased(RuntimeError):
+    """The plant was let go; no command reaches it any more."""
+
+
+class Exchanged(NamedTuple):
+    """What came of one command.
+
+    Attributes:
+        reading: at the end of the control step, or in words why there is no usable one.
+        missing: whether there was none at all, rather than one that is not usable.
+        instead: whether the command came too late, so that the other was sent.
+        called_ns, returned_ns: when `exchange` was called and when the reading was there, on the clock.
+    """
+
+    reading: Reading | str
+    missing: bool
+    instead: bool
+    called_ns: int
+    returned_ns: int
+
+
+class Guard:
+    """Calls `plant` for the loop. `let_go` may come from any thread, at any time, more than once."""
+
+    def __init__(self, plant: Plant, clock: Clock) -> None:
+        self.spec: PlantSpec = plant.spec
+        self._plant, self._clock = plant, clock
+        self._read = reader(plant)
+        self._caller = _Caller() if clock.real else None
+        self._before: object = None
+        """The state's array of the last reading, as the plant gave it."""
+        self._busy = threading.Lock()
+        """Held while the plant is called."""
+        self._under_way, self._hangs = "", False
+        """The call that was made last, and whether it is known to hang."""
+        self._released, self._releasing = threading.Event(), threading.Lock()
+        self._trouble = ""
+        self._zero = np.zeros(len(self.spec.action_names), np.float32)
+
+    def reset(self, stop: threading.Event) -> Reading | str:
+        """Bring the plant to a start state; return its reading, or why that is not usable.
+
+        Raises:
+            PlantFailed: it raised.
+            PlantReleased: `stop` was set meanwhile, or the plant was let go.
+        """
+        self._before = None
+        return self._checked(self._call("reset", self._plant.reset, None, stop))
+
+    def exchange(
+        self,
+        command: np.ndarray,
+        tick_ns: int,
+        until_ns: float = math.inf,
+        instead: np.ndarray | None = None,
+    ) -> Exchanged:
+        """Apply `command[m]` over the control step that began at `tick_ns`; return what came of it.
+
+        Where it is past `until_ns` when the plant is called, `instead` is applied; zero if that is None.
+
+        Raises:
+            Diverged: the simulated plant can't go on.
+            PlantFailed, PlantHung, PlantReleased: no command may follow.
+        """
+        called_ns, late = 0, False
+
+        def apply() -> Any:
+            nonlocal called_ns, late
+            called_ns = self._clock.now_ns()
+            late = called_ns > until_ns
+            sent = command if not late else self._zero if instead is None else instead
+            return self._plant.exchange(np.array(sent, np.float32))
+
+        try:
+            raw = self._call("exchange", apply, self._limit_ns(tick_ns))
+            if self._read is not None:
+                self._clock.sleep_until(tick_ns + self._dt_ns)
+                raw = self._call("read", self._read, self._limit_ns(tick_ns))
+        except NoReading as error:
+            why = str(error) or "no reading came"
+            return Exchanged(why, True, late, called_ns, self._clock.now_ns())
+        return Exchanged(self._checked(raw), False, late, called_ns, self._clock.now_ns())
+
+    def rest(self) -> None:
+        """Command zero, unless the plant was let go."""
+        if not self._released.is_set():
+            self.exchange(self._zero, self._clock.now_ns())
+
+    def let_go(self) -> str:
+        """Leave the plant without torque for good; return what went wrong with that, empty if nothing did.
+
+        Zero goes through `exchange` unless a call hangs; then comes `close`. Each is given a second, and so
+        is a call that is under way.
+        """
+        with self._releasing:
+            if self._released.is_set():
+                return self._trouble
+            self._released.set()  # no command of the loop passes from here on
+            patience = RESET_PATIENCE_S if self._under_way == "reset" else PATIENCE_S
+            idle = not self._hangs and self._busy.acquire(timeout=patience)
+            answers = idle and not self._bounded(
+                lambda: self._plant.exchange(self._zero.copy()), self._caller
+            )
+            if trouble := self._bounded(self._plant.close, self._caller if answers else None):
+                self._trouble = f"the plant's close {trouble}; only the plant's own watchdog can act now"
+            if idle:
+                self._busy.release()
+            if self._caller is not None:
+                self._caller.end()
+            return self._trouble
+
+    @property
+    def _dt_ns(self) -> int:
+        return round(self.spec.control_dt * 1e9)
+
+    def _limit_ns(self, tick_ns: int) -> float:
+        """Return when a call that begins now, for the control step from `tick_ns` on, is taken for a hang."""
+        now_ns, dt_ns = self._clock.now_ns(), self._dt_ns
+        return max(max(tick_ns + dt_ns, now_ns) + HANG_SHARE * dt_ns, now_ns + RELATIVE_SHARE * dt_ns)
+
+    def _checked(self, raw: Any) -> Reading | str:
+        reading = checked(raw, self.spec, self._before)
+        self._before = getattr(raw, "x", None)
+        return reading
+
+    def _call(
+        self,
+        name: str,
+        function: Callable[[], Any],
+        limit_ns: float | None,
+        stop: threading.Event | None = None,
+    ) -> Any:
+        """Return what `function` returns, if it does by `limit_ns` on the clock and before `stop` is set."""
+        if self._hangs:
+            raise PlantHung(f"the plant's {self._under_way} hangs")
+        self._busy.acquire()
+        if self._released.is_set():
+            self._busy.release()
+            raise PlantReleased("the plant was let go")
+        self._under_way = name
+        try:
+            return self._made(_Call(function, self._busy), limit_ns, stop)
+        except (NoReading, Diverged, PlantHung, PlantReleased):
+            raise
+        except BaseException as error:
+            raise PlantFailed(f"the plant's {name} failed") from error
+
+    def _made(self, call: "_Call", limit_ns: float | None, stop: threading.Event | None) -> Any:
+        if self._caller is None:
+            call.make()
+            return call.outcome()
+        began_ns = self._clock.now_ns()
+        self._caller.make(call)
+        if limit_ns is not None and not self._returned_by(call, limit_ns):
+            self._hangs = True
+            lasts_ns = self._clock.now_ns() - began_ns
+            raise PlantHung(
+                f"the plant's {self._under_way} hangs: it did not return within {lasts_ns * 1e-6:.0f} ms, "
+                f"with a control step of {self.spec.control_dt * 1e3:g} ms"
+            )
+        while not call.done.wait(ASK_S):
+            if stop is not None and stop.is_set():
+                raise PlantReleased("the run was asked to end")
+        return call.outcome()
+
+    def _returned_by(self, call: "_Call", limit_ns: float) -> bool:
+        """Return whether `call` returned by `limit_ns`.
+
+        A machine so busy, or stopped, that this thread wakes up late, or that the plant's has not begun, is
+        not held against the plant: it gets longer, up to a control step in all.
+        """
+        granted_ns = 0.0
+        while not call.done.wait(1e-9 * max(0.0, limit_ns - self._clock.now_ns())):
+            now_ns = self._clock.now_ns()
+            longer_ns = max(now_ns - limit_ns, 0.0 if call.begun else 0.25 * self._dt_ns)
+            longer_ns = min(longer_ns, 0.5 * self._dt_ns)
+            granted_ns += longer_ns
+            if longer_ns < BUSY_SHARE * self._dt_ns or granted_ns > self._dt_ns:
+                return False
+            limit_ns = now_ns + longer_ns
+        return True
+
+    def _bounded(self, function: Callable[[], Any], caller: "_Caller | None") -> str:
+        """Call `function` for a second at most, in a thread; return what went wrong."""
+        call, thread = _Call(function, None), caller or _Caller()
+        thread.make(call)
+        if caller is None:
+            thread.end()
+        if not call.done.wait(PATIENCE_S):
+            return f"hangs: it did not return within {PATIENCE_S:g} s"
+        return "" if call.error is None else f"raised {type(call.error).__name__}: {call.error}"
+
+
+class _Call:
+    """A call of the plant; `busy` is released when it has returned."""
+
+    def __init__(self, function: Callable[[], Any], busy: "threading.Lock | None") -> None:
+        self.done = threading.Event()
+        self.begun = False
+        self.error: BaseException | None = None
+        self._function, self._busy = function, busy
+        self._result: Any = None
+
+    def make(self) -> None:
+        self.begun = True
+        try:
+            self._result = self._function()
+        except BaseException as error:
+            self.error = error
+        if self._busy is not None:
+            self._busy.release()
+        self.done.set()
+
+    def outcome(self) -> Any:
+        """Return what the call returned, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self._result
+
+
+class _Caller:
+    """A thread that makes one call after the other."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="plant", daemon=True).start()
+
+    def make(self, call: _Call) -> None:
+        """Make `call` after those before it; it says itself when it is done."""
+        self._calls.put(call)
+
+    def end(self) -> None:
+        """End the thread once it is idle."""
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call.make()

@@ -1,0 +1,131 @@
+"""A rig's identity: its emergency stop, latched on disk, and its lock, wherever a run is started."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from protos.state import VARIABLE, rig_dirs
+
+
+class StopIsLatched(RuntimeError):
+    """A run stopped in an emergency, and nobody has reset it."""
+
+
+class RigInUse(RuntimeError):
+    """Another run drives the rig."""
+
+
+class Rig:
+    """The rig called `name`; what belongs to it lies in `places`, of which the first writable is written to.
+
+    `legacy` is where earlier versions latched the stop.
+    """
+
+    def __init__(self, name: str, places: list[Path], legacy: Path | None = None) -> None:
+        self.name = name
+        self._places, self._legacy = places, legacy
+
+    def check(self) -> None:
+        """Return if the rig may be driven.
+
+        Raises:
+            StopIsLatched: with the reason and what resets it.
+        """
+        for path in self._latches():
+            if path.exists():
+                raise StopIsLatched(
+                    f"the emergency stop of rig {self.name!r} is latched ({path.read_text().strip()}); "
+                    "look after the rig, then start once with --reset-stop"
+                )
+
+    def latch(self, why: str) -> None:
+        """Latch the stop.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        words = " ".join(why.split())
+        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        path = self._file(".stopped")
+        with path.open("w") as file:
+            file.write(f"{moment}: {words}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def reset(self) -> None:
+        """Let the rig be driven again.
+
+        Raises:
+            OSError: the latch cannot be removed.
+        """
+        for path in self._latches():
+            path.unlink(missing_ok=True)
+
+    def check_free(self) -> None:
+        """Check that no run drives the rig, without touching it.
+
+        Raises:
+            RigInUse: another run drives it.
+        """
+        for place in self._places:
+            path = place / (quote(self.name, safe="") + ".lock")
+            if os.access(path, os.R_OK):
+                with path.open() as file:
+                    self._lock(file)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs from the rig.
+
+        Raises:
+            RigInUse: another run drives it.
+            OSError: nothing can be written in any place.
+        """
+        with contextlib.ExitStack() as held:
+            own = self._file(".lock")
+            others = [place / own.name for place in self._places]
+            for path in dict.fromkeys([own, *(path for path in others if os.access(path, os.R_OK))]):
+                file = held.enter_context(path.open("a+" if path == own else "r"))
+                self._lock(file)
+            own.write_text(f"process {os.getpid()}")
+            yield
+
+    def _lock(self, file: IO[str]) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another run"
+            raise RigInUse(
+                f"rig {self.name!r} is driven by {holder}; if it is another rig, give each its own --rig NAME"
+            ) from error
+
+    def _latches(self) -> list[Path]:
+        paths = [place / (quote(self.name, safe="") + ".stopped") for place in self._places]
+        return paths + ([self._legacy] if self._legacy else [])
+
+    def _file(self, suffix: str) -> Path:
+        """Return the rig's file in the first place that can be written."""
+        for place in self._places:
+            with contextlib.suppress(OSError):
+                place.mkdir(parents=True, exist_ok=True)
+            if os.access(place, os.W_OK):
+                return place / (quote(self.name, safe="") + suffix)
+        tried = ", ".join(map(str, self._places))
+        raise OSError(
+            f"nothing can be kept of rig {self.name!r}: tried {tried}; {VARIABLE} names another place"
+        )
+
+
+def rig_of(name: str, spool: Path, real: bool) -> Rig:
+    """Return the rig called `name`.
+
+    What belongs to a simulated one lies beside the spool, in the run's own directory.
+    """
+    legacy = spool.with_name(spool.name + ".stopped")
+    return Rig(name, rig_dirs() if real else [spool.parent.resolve() / "rigs"], legacy)
