@@ -214,7 +214,7 @@ def test_tables_and_datasets_of_other_makers_are_logs(programs: Programs, tmp_pa
     wrong = run("trainer", "import", theirs, "--task", "cartpole_swingup", "--trainer", address)
     assert "have the shapes (2,) and (1,); task cartpole_swingup has 4 states, cart [m]" in wrong.stderr
     unknown = run("trainer", "import", theirs, "--trainer", address)
-    assert "was not exported by HDS (its metadata lack 'hds'); give --task" in unknown.stderr
+    assert "was not exported by HDS (its metadata lack 'hds_recordings'); give --task" in unknown.stderr
 
 
 def test_an_export_that_is_killed_leaves_no_file_of_that_name(filled: str, tmp_path: Path) -> None:

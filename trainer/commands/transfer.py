@@ -82,7 +82,7 @@ class Import:
             raise ValueError("a CSV file needs --task, whose states and actions its columns are")
         if self.format or self.purpose != "collect":
             raise ValueError("--format and --purpose are for logs of other makers, which need --task")
-        return _module(kind).read(self.file), []
+        return _module(kind).read(self.file)
 
     def _read_log(self, kind: str) -> tuple[list[Recording], list[str]]:
         from trainer.logs.log_format import default_format, read_format

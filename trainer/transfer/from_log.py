@@ -51,10 +51,12 @@ def from_minari(directory: Path, task: Task) -> tuple[list[Motion], list[str]]:
     Raises:
         ValueError: observations or actions have another size than the task's.
     """
-    from trainer.transfer.minari_dataset import dataset_below
+    import minari
+
+    from trainer.transfer.minari_dataset import data_below
 
     motions, wanted = [], (len(task.state_names), len(task.action_names))
-    for episode in dataset_below(directory).iterate_episodes():
+    for episode in minari.MinariDataset(data_below(directory)).iterate_episodes():
         x, u = np.asarray(episode.observations), np.asarray(episode.actions)
         if x.ndim != 2 or u.ndim != 2 or (x.shape[1], u.shape[1]) != wanted:
             states = f"{wanted[0]} states, {', '.join(task.state_names)}, and {wanted[1]} actions"

@@ -1,9 +1,11 @@
 """A Minari dataset, one episode each, with the rewards of the task: minus the cost of each step.
 
-What Minari has no place for is in the `infos` of each step, and in the dataset's metadata under `hds`. The
-first of an episode's infos belongs to the reset, as Minari has it, and holds nothing.
+What Minari has no place for is in the `infos` of each step, and in the dataset's metadata under
+`hds_recordings`. The first of an episode's infos belongs to the reset, as Minari has it, and holds nothing.
+The metadata also hold a SHA-256 of the data and of themselves, which is checked before Minari parses any.
 """
 
+import hashlib
 import json
 import os
 import warnings
@@ -15,16 +17,32 @@ from unittest import mock
 import gymnasium as gym
 import minari
 import numpy as np
+from google.protobuf.json_format import ParseError
 from minari.data_collector import EpisodeBuffer
 
 from protos.hds import v1
-from trainer.transfer.recording import NotARecording, Recording, by_session, from_json, to_json
+from trainer.transfer.recording import (
+    NotARecording,
+    Recording,
+    by_session,
+    damaged,
+    from_json,
+    to_json,
+    unverified,
+)
 
-KEY = "hds"
+NAMESPACE = "hds"
+KEY, DIGEST = "hds_recordings", "hds_sha256"
+KEY_WITHOUT_DIGEST = "hds"
+"""What the key was called before there was a digest; datasets with the other key must have one."""
 Rewards = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """`(x[T + 1, n], u[T, m]) -> rewards[T]`."""
 _NUMBERS = ("sequence", "t_ns", "purpose", "action_source")
 _WORDS = ("policy_version", "reason")
+_COVERED = (KEY, "observation_space", "action_space", "total_episodes", "data_format")
+"""What the digest covers of the metadata: all that is read of them."""
+_UNREADABLE = (ParseError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError,
+               RuntimeError, OverflowError, MemoryError)  # fmt: skip
 
 
 def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewards) -> Path:
@@ -37,7 +55,7 @@ def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewar
     recordings = list(recordings)
     if not any(recording.transitions for recording in recordings):
         raise ValueError("nothing is selected, and a Minari dataset can't be empty")
-    directory = root.resolve() / KEY / f"{name}-v0"
+    directory = root.resolve() / NAMESPACE / f"{name}-v0"
     if directory.exists():
         raise FileExistsError(f"{directory} is there already; choose another --out")
     words: dict[str, int] = {}
@@ -50,7 +68,7 @@ def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewar
     with mock.patch.dict(os.environ, MINARI_DATASETS_PATH=str(root.resolve())), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="minari")
         dataset = minari.create_dataset_from_buffers(
-            f"{KEY}/{name}-v0",
+            f"{NAMESPACE}/{name}-v0",
             buffers,
             observation_space=gym.spaces.Box(-np.inf, np.inf, (n,), np.float32),
             action_space=gym.spaces.Box(-np.inf, np.inf, (m,), np.float32),
@@ -59,29 +77,42 @@ def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewar
     sessions = [to_json(recording.summary) for recording in recordings]
     known = {"sessions": sessions, "episodes": episodes, "words": list(words)}
     dataset.storage.update_metadata({KEY: json.dumps(known)})
+    data = directory / "data"
+    dataset.storage.update_metadata({DIGEST: _digest(data, read_metadata(data))})
     return directory
 
 
-def read(directory: Path) -> list[Recording]:
-    """Read the one dataset at or below `directory` that `write` wrote.
+def read(directory: Path) -> tuple[list[Recording], list[str]]:
+    """Read the one dataset at or below `directory` that `write` wrote; also what is to be known of it.
 
     Raises:
-        NotARecording: there is none, or more than one, or something else.
+        OSError: it cannot be read.
+        NotARecording: there is none, or more than one, or something else, or it is damaged.
     """
-    dataset = dataset_below(directory)
-    known = json.loads(str(dataset.storage.metadata.get(KEY, "null")))
-    if known is None:
-        raise NotARecording(f"{directory} was not exported by HDS (its metadata lack 'hds'); give --task")
-    transitions = (
-        (place["session"], transition)
-        for place, episode in zip(known["episodes"], dataset.iterate_episodes(), strict=True)
-        for transition in _transitions(episode, place["episode"], known["words"])
-    )
-    return by_session(map(from_json, known["sessions"]), transitions, str(directory))
+    data = data_below(directory)
+    metadata = read_metadata(data)
+    if KEY in metadata or DIGEST in metadata:
+        written, found = metadata.get(DIGEST), _digest(data, metadata)
+        if written != found:
+            raise NotARecording(
+                f"{data} is damaged, or was changed after its export: its SHA-256 is {found}, and {written} "
+                "was written"
+            )
+        key, notes = KEY, []
+    elif KEY_WITHOUT_DIGEST in metadata:
+        key, notes = KEY_WITHOUT_DIGEST, [unverified(data)]
+    else:
+        raise NotARecording(f"{directory} was not exported by HDS (its metadata lack {KEY!r}); give --task")
+    try:
+        return _recordings(data, json.loads(metadata[key])), notes
+    except NotARecording:
+        raise
+    except _UNREADABLE as error:
+        raise damaged(data, "Minari dataset", error) from error
 
 
-def dataset_below(directory: Path) -> minari.MinariDataset:
-    """Open the one dataset at or below `directory`.
+def data_below(directory: Path) -> Path:
+    """Return where the data are of the one dataset at or below `directory`.
 
     Raises:
         NotARecording: there is none, or more than one.
@@ -91,7 +122,42 @@ def dataset_below(directory: Path) -> minari.MinariDataset:
         found = [directory / "metadata.json"]
     if len(found) != 1:
         raise NotARecording(f"{directory} holds {len(found)} Minari datasets; name the directory of one")
-    return minari.MinariDataset(found[0].parent)
+    return found[0].parent
+
+
+def read_metadata(data: Path) -> dict[str, Any]:
+    """Return a dataset's metadata as they are in the file.
+
+    Raises:
+        OSError: it cannot be read.
+        NotARecording: it is damaged.
+    """
+    path = data / "metadata.json"
+    try:
+        metadata = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise damaged(path, "Minari metadata", error) from error
+    if not isinstance(metadata, dict):
+        raise damaged(path, "Minari metadata", "it holds no object")
+    return metadata
+
+
+def _recordings(data: Path, known: dict[str, Any]) -> list[Recording]:
+    episodes = minari.MinariDataset(data).iterate_episodes()
+    transitions = (
+        (place["session"], transition)
+        for place, episode in zip(known["episodes"], episodes, strict=True)
+        for transition in _transitions(episode, place["episode"], known["words"])
+    )
+    return by_session(map(from_json, known["sessions"]), transitions, str(data))
+
+
+def _digest(data: Path, metadata: dict[str, Any]) -> str:
+    """Return the SHA-256 of the data, and of what is read of the metadata."""
+    with (data / "main_data.hdf5").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(json.dumps([metadata.get(name) for name in _COVERED]).encode())
+    return digest.hexdigest()
 
 
 def _episodes(transitions: list[v1.Transition]) -> list[list[v1.Transition]]:

@@ -1,11 +1,15 @@
 """A session as it goes into files and comes out of them: the messages of the wire, which lose nothing."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from protos.hds import v1
+
+LONGEST_REASON = 300
+"""Letters that are shown of a library's own message."""
 
 
 class Recording(NamedTuple):
@@ -16,7 +20,18 @@ class Recording(NamedTuple):
 
 
 class NotARecording(ValueError):
-    """A file is not what this version of HDS exports."""
+    """A file is not what HDS exports, or no longer."""
+
+
+def damaged(path: Path, kind: str, why: object) -> NotARecording:
+    """Return in one line why a file can't be read as what it should be."""
+    words = " ".join(str(why).split()) or type(why).__name__
+    return NotARecording(f"{path} is no {kind}, or a damaged one ({words[:LONGEST_REASON]})")
+
+
+def unverified(path: Path) -> str:
+    """Return the note on a file that is read without its contents being verified."""
+    return f"{path} has no checksum of its contents, as exports of older versions: damage may go unnoticed"
 
 
 def to_json(summary: v1.SessionSummary) -> dict[str, Any]:
