@@ -53,7 +53,7 @@ def awkward(sequence: int, name: str) -> v1.Transition:
 
 def bytes_of(client: TrainerClient) -> dict[str, list[bytes]]:
     """Every transition by session, to the last bit."""
-    found = recordings(client, v1.Selection(), client.sessions(v1.Selection()))
+    found = recordings(client, client.sessions(v1.Selection()))
     return {
         recording.summary.session.id: [
             row.SerializeToString(deterministic=True) for row in recording.transitions

@@ -126,12 +126,18 @@ class TrainerClient:
             raise self._failure(error) from error
         return [transition for part in parts for transition in part.transitions]
 
-    def append(self, batches: Iterable[v1.AppendRequest]) -> None:
-        """Store batches of transitions; raise `CallFailed` if one is refused."""
+    def append(
+        self, batches: Iterable[v1.AppendRequest], on_commit: Callable[[int], None] = lambda sequence: None
+    ) -> None:
+        """Store batches of transitions; raise `CallFailed` if one is refused.
+
+        After each batch `on_commit` gets the sequence number up to which its session is stored.
+        """
         try:
             for response in self.experience.Append(iter(batches)):
                 if why := response.refusal or response.gap:
                     raise CallFailed(f"session {response.session} is refused: {why}")
+                on_commit(response.next_sequence)
         except grpc.RpcError as error:
             raise self._failure(error) from error
 

@@ -79,7 +79,10 @@ class Tag:
 
 @dataclass(frozen=True)
 class Forget:
-    """Delete the transitions of sessions for good. Nothing is ever deleted otherwise.
+    """Delete the transitions of sessions for good. Nothing else deletes any.
+
+    Ids and tags of the sessions stay, so that nothing of them is stored again. Backups and exported files
+    are not touched.
 
     Example: hds-trainer forget --data.until 2026-01-01 --yes
     """
@@ -111,7 +114,7 @@ class Forget:
             return
         deleted = client.call(client.experience.ForgetSessions, v1.ForgetSessionsRequest(sessions=names))
         assert isinstance(deleted, v1.ForgetSessionsResponse)
-        print(f"deleted {deleted.deleted} transitions of {len(names)} sessions")
+        print(f"deleted {deleted.deleted} transitions of {len(names)} sessions; they are not stored again")
 
 
 def _session(summary: v1.SessionSummary, episodes: list[v1.Episode]) -> dict:

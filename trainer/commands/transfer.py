@@ -15,7 +15,7 @@ from protos.transport.access import Access
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.selecting import Data
-from trainer.transfer.exchange import recordings, store
+from trainer.transfer.exchange import Offer, check, recordings, selected, store
 from trainer.transfer.recording import Recording
 
 Kind = Literal["auto", "csv", "parquet", "mcap", "minari"]
@@ -38,7 +38,8 @@ MODULES = {
 class Import:
     """Store a log of a real rig (CSV, Parquet, Minari: with --task), or what 'export' wrote.
 
-    A file is read whole before anything is stored, and stored once however often it is imported.
+    Before anything is stored, the file is read whole and each of its sessions is checked against the
+    trainer. Imported again, a file adds nothing; nor does what was forgotten come back.
     Example: hds-trainer import rig.csv --task pendulum --format rig.toml --tag first-rig
     """
 
@@ -59,18 +60,44 @@ class Import:
     access: Access = field(default_factory=Access)
 
     def run(self) -> None:
-        """Read it, store it, and say what was taken."""
+        """Read it, check it, store it, and say what was stored."""
+        if self.tag and not self.tag.strip():
+            raise ValueError(f"--tag is {self.tag!r}; a tag must not be empty")
         found, notes = self._read()
         client = TrainerClient(self.trainer, self.access)
         for note in notes:
             print(note)
-        for recording in found:
-            stored = store(client, recording)
-            name, count = recording.summary.session.id, len(recording.transitions)
-            known = "" if stored else "; the trainer had them"
-            print(f"session {name}: {stored} of {count} transitions stored{known}")
-            for tag in [*recording.summary.tags, *([self.tag] if self.tag else [])]:
-                client.call(client.experience.TagSession, v1.TagSessionRequest(session=name, tag=tag))
+        try:
+            offers = [check(client, recording) for recording in found]
+        except CallFailed as error:
+            raise CallFailed(f"{error}; nothing of the file was stored") from error
+        for number, offer in enumerate(offers):
+            try:
+                store(client, offer)
+                print(_stored(offer))
+                self._tag(client, offer)
+            except CallFailed as error:
+                raise CallFailed(
+                    f"{error}; {number} of the file's {len(offers)} sessions are stored with their tags; "
+                    "once that is mended, import the file again to store the rest"
+                ) from error
+
+    def _tag(self, client: TrainerClient, offer: Offer) -> None:
+        """Add the recording's tags and the one that is given; a session that is forgotten gets none."""
+        summary, transitions = offer.recording
+        if offer.forgotten == len(transitions):
+            return
+        tags = list(summary.tags)
+        if self.tag and self.tag not in tags:
+            tags.append(self.tag)
+        for tag in tags:
+            request = v1.TagSessionRequest(session=summary.session.id, tag=tag)
+            try:
+                client.call(client.experience.TagSession, request)
+            except CallFailed as error:
+                raise CallFailed(f"{error}; session {summary.session.id} lacks the tag {tag!r}") from error
+        if tags:
+            print(f"session {summary.session.id} has the tags {', '.join(map(repr, tags))}")
 
     def _read(self) -> tuple[list[Recording], list[str]]:
         kind = kind_of(self.file) if self.kind == "auto" else self.kind
@@ -131,11 +158,11 @@ class Export:
         if self.out.exists() and not self.out.is_dir():
             raise FileExistsError(f"{self.out} is there already; choose another name")
         client = TrainerClient(self.trainer, self.access)
-        wanted = self.data.selection(self.task)
-        summaries, counts = client.sessions(wanted), [0, 0]
+        wanted, counts = self.data.selection(self.task), [0, 0]
+        summaries = selected(client, wanted, client.sessions(wanted))
         if not summaries:
             raise CallFailed("no session is selected; see 'hds-trainer experience'")
-        where = self._write(kind, _counted(recordings(client, wanted, summaries), counts), summaries)
+        where = self._write(kind, _counted(recordings(client, summaries), counts), summaries)
         print(f"{counts[0]} sessions, {counts[1]} transitions: {where}")
 
     def _write(self, kind: str, found: Iterator[Recording], summaries: list[v1.SessionSummary]) -> Path:
@@ -179,6 +206,18 @@ def _module(kind: str) -> ModuleType:
         raise ValueError(
             f"{kind} needs a library that is not here ({error}): pip install '.[files]'"
         ) from error
+
+
+def _stored(offer: Offer) -> str:
+    """Return in words what was stored of an offer, and what was not."""
+    count, stored, forgotten = len(offer.recording.transitions), len(offer.missing), offer.forgotten
+    had = count - stored - forgotten
+    told = f"session {offer.recording.summary.session.id}: {stored} of {count} transitions stored"
+    if had:
+        told += "; the trainer had them" if had == count else f"; the trainer had {had}"
+    if forgotten:
+        told += f"; {forgotten} were forgotten, and are not stored again"
+    return told
 
 
 def _counted(recordings: Iterator[Recording], counts: list[int]) -> Iterator[Recording]:

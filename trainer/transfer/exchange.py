@@ -1,6 +1,7 @@
 """Recordings out of a running trainer, and into it."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from protos.hds import v1
 from trainer.client import CallFailed, TrainerClient
@@ -10,60 +11,125 @@ BATCH = 500
 """Transitions in a message."""
 
 
-def recordings(
+class Offer(NamedTuple):
+    """A recording that the trainer takes, and what it had of its transitions before."""
+
+    recording: Recording
+    missing: list[v1.Transition]
+    """Those that are to be stored."""
+    forgotten: int
+    """How many were stored once and deleted since; they are not taken again."""
+
+
+def selected(
     client: TrainerClient, wanted: v1.Selection, summaries: Iterable[v1.SessionSummary]
-) -> Iterator[Recording]:
-    """Yield the sessions that have selected episodes, whole: a trainer takes no session with gaps."""
-    selected = {episode.session for episode in client.episodes_of(wanted)}
+) -> list[v1.SessionSummary]:
+    """Return the sessions that have selected episodes."""
+    names = {episode.session for episode in client.episodes_of(wanted)}
+    return [summary for summary in summaries if summary.session.id in names]
+
+
+def recordings(client: TrainerClient, summaries: Iterable[v1.SessionSummary]) -> Iterator[Recording]:
+    """Yield sessions whole, selected or not: a trainer takes no session with gaps."""
     for summary in summaries:
-        name, transitions = summary.session.id, []
-        episodes = client.episodes(name, v1.PURPOSE_UNSPECIFIED) if name in selected else []
-        for episode in sorted(episodes, key=lambda episode: episode.first_sequence):
-            transitions += client.transitions(name, episode.episode)
+        transitions = list(_stored(client, summary.session.id).values())
         if transitions:
             yield Recording(summary, transitions)
 
 
-def store(client: TrainerClient, recording: Recording) -> int:
-    """Store what the trainer lacks of a recording; return how many transitions that were.
+def check(client: TrainerClient, recording: Recording) -> Offer:
+    """Return what is to be stored of a recording; nothing is stored yet.
 
-    A recording that was stored in part before, when something broke off, is stored to its end.
+    A task from a file is not loaded here: whether the trainer takes that one shows when it is stored.
 
     Raises:
-        CallFailed: the trainer refuses it, or has another session of that name.
+        CallFailed: the trainer would refuse it, or has another session of that name.
     """
     session, transitions = recording.summary.session, recording.transitions
-    first = transitions[0].sequence if transitions else 0
-    known = client.watermark(session.id)
+    _check_messages(recording)
+    known, first = client.watermark(session.id), transitions[0].sequence if transitions else 0
     if known < first:
         raise CallFailed(
-            f"session {session.id} begins with transition {first} in the file, and the trainer needs {known} "
-            "first: export the session whole"
+            f"session {session.id} begins with transition {first} in the file, as one does whose beginning "
+            f"was forgotten; the trainer has the first {known}, and takes no session with gaps"
         )
+    stored = _stored(client, session.id) if known else {}
     if known:
-        _check_same(client, recording)
+        _check_same(client, recording, stored)
     missing = [row for row in transitions if row.sequence >= known]
-    client.append(
+    had = sum(row.sequence in stored for row in transitions[: len(transitions) - len(missing)])
+    return Offer(recording, missing, len(transitions) - len(missing) - had)
+
+
+def store(client: TrainerClient, offer: Offer) -> None:
+    """Store what is missing.
+
+    Raises:
+        CallFailed: it was refused after all, or the trainer has gone; it says how much is stored.
+    """
+    session, missing = offer.recording.summary.session, offer.missing
+    batches = (
         v1.AppendRequest(session=session, transitions=missing[at : at + BATCH])
         for at in range(0, len(missing), BATCH)
     )
-    return len(missing)
+    reached = missing[0].sequence if missing else 0
+
+    def committed(next_sequence: int) -> None:
+        nonlocal reached
+        reached = next_sequence
+
+    try:
+        client.append(batches, committed)
+    except CallFailed as error:
+        done = reached - missing[0].sequence
+        raise CallFailed(
+            f"{error}; it acknowledged {done} of the {len(missing)} transitions that it lacked of session "
+            f"{session.id}"
+        ) from error
 
 
-def _check_same(client: TrainerClient, recording: Recording) -> None:
+def _stored(client: TrainerClient, name: str) -> dict[int, v1.Transition]:
+    """Return the transitions of a session by sequence number, in order."""
+    episodes = client.episodes(name, v1.PURPOSE_UNSPECIFIED)
+    rows = [row for episode in episodes for row in client.transitions(name, episode.episode)]
+    return {row.sequence: row for row in sorted(rows, key=lambda row: row.sequence)}
+
+
+def _check_messages(recording: Recording) -> None:
+    """Check here what the trainer would refuse, by the same rules."""
+    from trainer.services.experience_messages import decode
+    from trainer.tasks import is_file
+
+    session = recording.summary.session
+    try:
+        if not is_file(session.task):
+            decode(v1.AppendRequest(session=session, transitions=recording.transitions))
+    except ValueError as error:
+        raise CallFailed(f"session {session.id} can't be stored: {error}") from error
+
+
+def _check_same(client: TrainerClient, recording: Recording, stored: dict[int, v1.Transition]) -> None:
     """Refuse a recording that differs from what is stored under its name."""
-    name = recording.summary.session.id
-    stored = {}
-    for episode in client.episodes(name, v1.PURPOSE_UNSPECIFIED):
-        stored |= {row.sequence: _bytes(row) for row in client.transitions(name, episode.episode)}
+    session = recording.summary.session
+    for known in client.sessions(v1.Selection(sessions=[session.id])):
+        for what in ("task", "plant"):
+            here, there = getattr(session, what), getattr(known.session, what)
+            if here != there:
+                raise CallFailed(
+                    f"the trainer has another session {session.id!r}, with the {what} {_line(there)} instead "
+                    f"of {_line(here)}"
+                )
     for row in recording.transitions:
-        if stored.get(row.sequence, _bytes(row)) != _bytes(row):
+        if _bytes(stored.get(row.sequence, row)) != _bytes(row):
             raise CallFailed(
-                f"the trainer has another session {name!r}, which differs in transition {row.sequence}; "
-                "nothing of the file was stored"
+                f"the trainer has another session {session.id!r}, which differs in transition {row.sequence}"
             )
 
 
 def _bytes(row: v1.Transition) -> bytes:
     """Return what tells a transition from another; NaN, which equals nothing, equals itself here."""
     return row.SerializeToString(deterministic=True)
+
+
+def _line(what: object) -> str:
+    return " ".join(str(what).split())

@@ -71,7 +71,8 @@ def from_minari(directory: Path, task: Task) -> tuple[list[Motion], list[str]]:
 def recorded(path: Path, task: Task, motions: list[Motion], purpose: v1.Purpose) -> Recording:
     """Return motions as a recording, an episode each.
 
-    The session's id holds a digest of what is recorded, so that the same log is taken once.
+    The session's id is the file's name and a digest of what is recorded, so that the same file is stored
+    once; under another name it is another session.
     """
     digest = hashlib.sha256(f"{task.name} {task.control_dt} {purpose}".encode())
     transitions: list[v1.Transition] = []

@@ -57,7 +57,7 @@ def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewar
         raise ValueError("nothing is selected, and a Minari dataset can't be empty")
     directory = root.resolve() / NAMESPACE / f"{name}-v0"
     if directory.exists():
-        raise FileExistsError(f"{directory} is there already; choose another --out")
+        raise FileExistsError(f"{directory} is there already; choose another directory")
     words: dict[str, int] = {}
     buffers, episodes = [], []
     for recording in recordings:
