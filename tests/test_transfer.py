@@ -212,7 +212,10 @@ def test_tables_and_datasets_of_other_makers_are_logs(programs: Programs, tmp_pa
     theirs = str(tmp_path / "theirs")
     assert "4 of 4 transitions stored" in command("import", theirs, *words)
     wrong = run("trainer", "import", theirs, "--task", "cartpole_swingup", "--trainer", address)
-    assert "have the shapes (2,) and (1,); task cartpole_swingup has 4 states, cart [m]" in wrong.stderr
+    assert (
+        "the observation space is a Box of shape (2,); task cartpole_swingup needs a Box of 4: "
+        in wrong.stderr
+    )
     unknown = run("trainer", "import", theirs, "--trainer", address)
     assert "was not exported by HDS (its metadata lack 'hds_recordings'); give --task" in unknown.stderr
 

@@ -31,6 +31,7 @@ MODULES = {
     "parquet": "trainer.transfer.parquet",
     "mcap": "trainer.transfer.mcap_file",
     "minari": "trainer.transfer.minari_dataset",
+    "minari-log": "trainer.transfer.minari_log",
 }
 
 
@@ -38,8 +39,9 @@ MODULES = {
 class Import:
     """Store a log of a real rig (CSV, Parquet, Minari: with --task), or what 'export' wrote.
 
-    Before anything is stored, the file is read whole and each of its sessions is checked against the
-    trainer. Imported again, a file adds nothing; nor does what was forgotten come back.
+    Before anything is stored, the file is read whole and each of its sessions is checked against what the
+    trainer has and takes; of tasks from files of your own, the trainer alone knows what it takes. Importing
+    a file again stores nothing twice, and nothing that was forgotten.
     Example: hds-trainer import rig.csv --task pendulum --format rig.toml --tag first-rig
     """
 
@@ -48,7 +50,8 @@ class Import:
     task: str = ""
     """A log: the task whose states and actions its columns are."""
     format: Path | None = None
-    """A log: a TOML file that says which column is what, in which unit and from which zero it counts."""
+    """A log: a TOML file that says which column is what, in which unit and from which zero it counts. Columns
+    of Minari are 'observation 0', 'action 0' and so on, by default in the task's order."""
     purpose: Literal["collect", "evaluate"] = "collect"
     """A log: whether it may be learned from, or only judges."""
     kind: Kind = "auto"
@@ -114,21 +117,22 @@ class Import:
     def _read_log(self, kind: str) -> tuple[list[Recording], list[str]]:
         from trainer.logs.log_format import default_format, read_format
         from trainer.tasks import load_task
-        from trainer.transfer.from_log import from_csv, from_minari, from_parquet, recorded
+        from trainer.transfer.from_log import from_csv, from_parquet, recorded
 
-        task = load_task(self.task)
-        layout = read_format(self.format, task) if self.format else default_format(task)
+        task, terminated = load_task(self.task), frozenset()
         if kind == "minari":
-            motions, notes = from_minari(self.file, task)
+            layout = read_format(self.format, task, optional=("time",)) if self.format else None
+            motions, terminated, notes = _module("minari-log").read(self.file, task, layout)
         elif kind == "mcap":
             raise ValueError("MCAP files of other makers are not read; write the columns to CSV or Parquet")
         else:
+            layout = read_format(self.format, task) if self.format else default_format(task)
             read = from_csv if kind == "csv" else from_parquet
             motions, notes = read(self.file, task, layout)
         purpose = v1.PURPOSE_COLLECT if self.purpose == "collect" else v1.PURPOSE_EVALUATE
         steps = sum(len(motion.u) for motion in motions)
         notes.append(f"{len(motions)} stretches, {steps} control steps, {steps * task.control_dt:.2f} s")
-        return [recorded(self.file, task, motions, purpose)], notes
+        return [recorded(self.file, task, motions, purpose, terminated)], notes
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,10 @@ def default_format(task: Task) -> LogFormat:
     )
 
 
-def read_format(path: Path, task: Task) -> LogFormat:
+def read_format(path: Path, task: Task, optional: tuple[str, ...] = ()) -> LogFormat:
     """Read a TOML file with a table for `time` and for each state and action, called without its unit.
+
+    Tables named in `optional` may be missing.
 
         actions = "held"        # commands, held until the next row; "measured" (default): of that moment
         [time]
@@ -116,6 +118,7 @@ def read_format(path: Path, task: Task) -> LogFormat:
     sizes |= {_plain(name): _size(name) for name in task.action_names}
     if unknown := sorted(set(tables) - set(sizes)):
         raise ValueError(f"{path}: unknown table [{unknown[0]}]; task {task.name} has: {', '.join(sizes)}")
+    tables = {name: {} for name in optional} | tables
     if missing := [name for name in sizes if name not in tables]:
         raise ValueError(f"{path}: there is no table [{missing[0]}]; needed are: {', '.join(sizes)}")
     states, angles = len(task.state_names), {1 + i for i in task.features.angles}

@@ -1,6 +1,7 @@
 """A log that HDS did not write, as a session: what its rows tell, at the task's control steps."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -45,31 +46,10 @@ def from_parquet(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion
     return _sampled(as_log(path, table, np.arange(1, len(table) + 1), layout), task)
 
 
-def from_minari(directory: Path, task: Task) -> tuple[list[Motion], list[str]]:
-    """Return the episodes of a Minari dataset as motions; observations are states, one each control step.
-
-    Raises:
-        ValueError: observations or actions have another size than the task's.
-    """
-    import minari
-
-    from trainer.transfer.minari_dataset import data_below
-
-    motions, wanted = [], (len(task.state_names), len(task.action_names))
-    for episode in minari.MinariDataset(data_below(directory)).iterate_episodes():
-        x, u = np.asarray(episode.observations), np.asarray(episode.actions)
-        if x.ndim != 2 or u.ndim != 2 or (x.shape[1], u.shape[1]) != wanted:
-            states = f"{wanted[0]} states, {', '.join(task.state_names)}, and {wanted[1]} actions"
-            raise ValueError(
-                f"{directory}: observations and actions have the shapes {x.shape[1:]} and {u.shape[1:]}; "
-                f"task {task.name} has {states}"
-            )
-        motions.append(Motion(x.astype(np.float32), u.astype(np.float32)))
-    return motions, [f"observations are taken as states, one each {task.control_dt:g} s"]
-
-
-def recorded(path: Path, task: Task, motions: list[Motion], purpose: v1.Purpose) -> Recording:
-    """Return motions as a recording, an episode each.
+def recorded(
+    path: Path, task: Task, motions: list[Motion], purpose: v1.Purpose, terminated: Collection[int] = ()
+) -> Recording:
+    """Return motions as a recording, an episode each; those numbered in `terminated` end so, others are cut.
 
     The session's id is the file's name and a digest of what is recorded, so that the same file is stored
     once; under another name it is another session.
@@ -87,9 +67,13 @@ def recorded(path: Path, task: Task, motions: list[Motion], purpose: v1.Purpose)
                 u_applied=u,
                 x_next=motion.x[k + 1],
                 t_ns=round(len(transitions) * task.control_dt * NS),
-                truncated=k + 1 == len(motion.u),
             )
             transitions.append(transition)
+        if episode in terminated:
+            transitions[-1].terminated = True
+            digest.update(b"terminated")
+        else:
+            transitions[-1].truncated = True
     plant = v1.PlantSpec(
         name="log",
         state_names=task.state_names,

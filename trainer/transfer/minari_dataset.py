@@ -41,8 +41,9 @@ _NUMBERS = ("sequence", "t_ns", "purpose", "action_source")
 _WORDS = ("policy_version", "reason")
 _COVERED = (KEY, "observation_space", "action_space", "total_episodes", "data_format")
 """What the digest covers of the metadata: all that is read of them."""
-_UNREADABLE = (ParseError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError,
-               RuntimeError, OverflowError, MemoryError)  # fmt: skip
+UNREADABLE = (ParseError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError,
+              RuntimeError, OverflowError, MemoryError)  # fmt: skip
+"""What Minari and HDF5 raise on data that they can't read."""
 
 
 def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewards) -> Path:
@@ -71,12 +72,13 @@ def write(root: Path, name: str, recordings: Iterable[Recording], rewards: Rewar
             f"{NAMESPACE}/{name}-v0",
             buffers,
             observation_space=gym.spaces.Box(-np.inf, np.inf, (n,), np.float32),
-            action_space=gym.spaces.Box(-np.inf, np.inf, (m,), np.float32),
+            action_space=gym.spaces.Box(-1.0, 1.0, (m,), np.float32),
             description=f"Transitions of real plants for the task {name}, recorded by HDS",
         )
     sessions = [to_json(recording.summary) for recording in recordings]
     known = {"sessions": sessions, "episodes": episodes, "words": list(words)}
-    dataset.storage.update_metadata({KEY: json.dumps(known)})
+    dt = recordings[0].summary.session.plant.control_dt_s
+    dataset.storage.update_metadata({KEY: json.dumps(known), "dt": dt})
     data = directory / "data"
     dataset.storage.update_metadata({DIGEST: _digest(data, read_metadata(data))})
     return directory
@@ -107,7 +109,7 @@ def read(directory: Path) -> tuple[list[Recording], list[str]]:
         return _recordings(data, json.loads(metadata[key])), notes
     except NotARecording:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise damaged(data, "Minari dataset", error) from error
 
 
