@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from trainer.learning.trajectory import rollout
-from trainer.models.brax_model import BraxModel, Force, load_system, no_force
+from trainer.models.brax_model import BraxModel, load_system
+from trainer.models.force import Force, no_force
 from trainer.models.friction import Friction, friction_force
 from trainer.tasks import load_task
 

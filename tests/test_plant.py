@@ -12,7 +12,7 @@ from real_env.plants.brax_friction import (
     control_step,
     drawn_constants,
 )
-from trainer.models.brax_model import no_force
+from trainer.models.force import no_force
 from trainer.tasks import load_task
 
 HANGING = np.array([0.0, np.pi, 0.0, 0.0], np.float32)

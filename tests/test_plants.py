@@ -42,7 +42,7 @@ def test_in_mujoco_a_coasting_cart_stops() -> None:
 def test_mujocos_cart_pole_without_friction_is_the_training_model() -> None:
     import jax.numpy as jnp
 
-    from trainer.models.brax_model import no_force
+    from trainer.models.force import no_force
     from trainer.tasks import load_task
 
     plant = cart_pole(seed=0)

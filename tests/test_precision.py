@@ -14,7 +14,7 @@ from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.learning.direction import gauss_newton
 from trainer.learning.hds import HDSConfig, schedule
 from trainer.learning.search import annealing
-from trainer.models.brax_model import no_force
+from trainer.models.force import no_force
 from trainer.tasks import load_task
 
 task = load_task("cartpole_swingup")

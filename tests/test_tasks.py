@@ -12,7 +12,7 @@ import pytest
 from brax.envs.base import PipelineEnv
 from brax.envs.wrappers.training import AutoResetWrapper
 
-from trainer.models.brax_model import no_force
+from trainer.models.force import no_force
 from trainer.models.pipeline_model import to_control
 from trainer.tasks import load_task
 from trainer.tasks.brax_task import brax_task

@@ -18,7 +18,7 @@ from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, typical_change
 from trainer.learning.trajectory import Model, replay
-from trainer.models.brax_model import no_force
+from trainer.models.force import no_force
 from trainer.policy.network import MLP, forward
 from trainer.tasks.task import Task
 

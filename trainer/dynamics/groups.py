@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.models.brax_model import no_force
+from trainer.models.force import no_force
 from trainer.models.friction import Friction
 from trainer.models.physics import Physics
 from trainer.tasks.task import Task

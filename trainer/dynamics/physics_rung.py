@@ -31,7 +31,7 @@ from trainer.dynamics.linearise import Linearised, linearise, missing_force, pus
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Estimate, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_change
 from trainer.learning.trajectory import Model
-from trainer.models.brax_model import Force, as_it_is, no_force
+from trainer.models.force import Force, as_it_is, no_force
 from trainer.models.friction import SMOOTHING, friction_force
 from trainer.models.physics import Physics, delayed, nominal, rearranged
 from trainer.tasks.task import Task

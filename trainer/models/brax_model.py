@@ -13,7 +13,6 @@ Notation
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.learning.compilation import ONCE, compiled
+from trainer.models.force import Arrange, Force, as_it_is, no_force
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 from trainer.models.rigid_tree import RigidTree, check
 
 with without_warp_notice():
     from brax.base import System
     from brax.io import mjcf
-
-Force = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
-"""`(theta, q[d], qd[d], u[m]) -> tau[d]`, what acts on the joints besides the motors."""
-
-Arrange = Callable[[Any, System], System]
-"""`(theta, system) -> system`, the system with other masses, gears and the like."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -42,18 +36,6 @@ def load_system(xml: str) -> System:
     with without_maintenance_notice():
         # at once: eagerly, a copy is compiled for each shape
         return compiled(lambda: mjcf.loads(xml), ONCE)()
-
-
-def no_force(theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
-    """Return no force: the simulator as it is."""
-    del theta, q, u
-    return jnp.zeros_like(qd)
-
-
-def as_it_is(theta: Any, system: System) -> System:
-    """Return the system unchanged."""
-    del theta
-    return system
 
 
 def _check_drives(system: System) -> None:

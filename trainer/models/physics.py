@@ -10,15 +10,17 @@ Notation
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from trainer.learning.trajectory import Model
-from trainer.models.brax_model import System
 from trainer.models.friction import Friction, no_friction
+
+if TYPE_CHECKING:
+    from brax.base import System
 
 
 class Physics(NamedTuple):
@@ -37,7 +39,7 @@ def nominal(joints: int, actions: int, links: int) -> Physics:
     return Physics(no_friction(joints), *jax.device_put((gain, delay, mass, rotor)))
 
 
-def rearranged(physics: Physics, system: System) -> System:
+def rearranged(physics: Physics, system: "System") -> "System":
     """Return `system` with its motors' gears and its links' masses multiplied, and rotors added."""
     motors = dataclasses.replace(system.actuator, gear=system.actuator.gear * physics.gain)
     inertia = system.link.inertia

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from trainer.models.brax_model import Arrange, Force, as_it_is, no_force
+from trainer.models.force import Arrange, Force, as_it_is, no_force
 from trainer.models.quiet_import import without_warp_notice
 
 with without_warp_notice():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from trainer.models.brax_model import Arrange, Force, as_it_is
+from trainer.models.force import Arrange, Force, as_it_is
 from trainer.models.pipeline_model import PipelineModel, state_of
 from trainer.models.quiet_import import without_warp_notice
 from trainer.policy.features import FeatureSpec

@@ -10,9 +10,9 @@ import importlib.resources
 import jax
 import jax.numpy as jnp
 
-from trainer.models.brax_model import Arrange, BraxModel, Force, as_it_is, load_system
+from trainer.models.force import Arrange, Force, as_it_is
 from trainer.policy.features import FeatureSpec
-from trainer.tasks.task import Task
+from trainer.tasks.task import Simulator, Task
 
 CONTROL_DT = 0.04
 JUDGED_STEPS = 25
@@ -52,7 +52,9 @@ def _never(x: jax.Array) -> jax.Array:
     return jnp.zeros((), bool)
 
 
-def _model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> BraxModel:
+def _model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> Simulator:
+    from trainer.models.brax_model import BraxModel, load_system
+
     xml = importlib.resources.files("trainer.tasks").joinpath("cartpole.xml").read_text()
     return BraxModel(load_system(xml), CONTROL_DT, substeps, force, arrange)
 

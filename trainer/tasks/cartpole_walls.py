@@ -8,8 +8,8 @@ import dataclasses
 
 import jax
 
-from trainer.models.brax_model import Arrange, Force, as_it_is
 from trainer.models.bumper import Bumper
+from trainer.models.force import Arrange, Force, as_it_is
 from trainer.tasks import cartpole_swingup
 from trainer.tasks.task import Simulator
 

@@ -12,9 +12,9 @@ Notation
 import jax
 import jax.numpy as jnp
 
-from trainer.models.brax_model import Arrange, BraxModel, Force, as_it_is, load_system
+from trainer.models.force import Arrange, Force, as_it_is
 from trainer.policy.features import FeatureSpec
-from trainer.tasks.task import Task
+from trainer.tasks.task import Simulator, Task
 
 CONTROL_DT = 0.05
 EPISODE_STEPS = 160
@@ -93,7 +93,9 @@ def pendulum(
     inertia = max(about_axis - total * centre**2, 1e-6)
     xml = _XML.format(centre=centre, mass=total, inertia=inertia, along=1e-6, torque=torque)
 
-    def model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> BraxModel:
+    def model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> Simulator:
+        from trainer.models.brax_model import BraxModel, load_system
+
         return BraxModel(load_system(xml), control_dt, substeps, force, arrange)
 
     return Task(

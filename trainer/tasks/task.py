@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import jax
 
-from trainer.models.brax_model import Arrange, Force, as_it_is, no_force
+from trainer.models.force import Arrange, Force, as_it_is, no_force
 from trainer.policy.features import FeatureSpec
 
 
