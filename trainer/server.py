@@ -10,7 +10,6 @@ import grpc
 from protos.hds import v1
 from protos.transport.address import joined
 from protos.transport.serving import ServerSecurity
-from trainer.checkpoint.reader import read_policy
 from trainer.jobs.manager import JobManager, remove_half_written
 from trainer.jobs.request import JobRequest, Published
 from trainer.services.experience import ExperienceService
@@ -88,6 +87,8 @@ class Trainer:
         Raises:
             LookupError: there is not just one such policy, or it was fitted to none.
         """
+        from trainer.checkpoint.reader import read_policy  # with JAX
+
         matching = [e.version for e in self.registry.policies() if e.version.startswith(version)]
         if len(matching) != 1:
             raise LookupError(f"{len(matching) or 'no'} policies begin with {version!r}")

@@ -19,7 +19,7 @@ from trainer.dynamics.report import figures
 from trainer.dynamics.rung import Fit, Rung
 from trainer.dynamics.windows import Motion, finite
 from trainer.jobs.learner import Learner, learner, stacked
-from trainer.jobs.request import JobRequest, Progress, Published
+from trainer.jobs.request import LEARNED_FRACTION, JobRequest, NoData, Progress, Published
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
 from trainer.learning.pods_state import PODSInfo, PODSState
 from trainer.store.database import StoreUnavailable, open_database
@@ -39,18 +39,6 @@ ENOUGH, ROUNDS = 0.95, 3
 """A training whose best policy succeeds less often in its model goes on from there, so many times at most."""
 TRIES, AGAIN_S = 600, 1.0
 """How often to ask a database that is away, and how long to wait in between."""
-LEARNED_FRACTION = 1.0
-"""By the studies in the README: on the plant, shares of 0.9 and 1 cost least, and can't be told apart."""
-
-
-class NoData(ValueError):
-    """A refit was asked for, and nothing that may be learned from is stored for `task`."""
-
-    def __init__(self, task: str) -> None:
-        super().__init__(
-            f"there is no such data to refit from for task {task!r}; record some with 'hds-real-env run "
-            "--collect SECONDS', or see what there is with 'hds-trainer experience'"
-        )
 
 
 def run(request: JobRequest, report: Report) -> Published:

@@ -5,7 +5,6 @@ from collections.abc import Collection
 import numpy as np
 
 from protos.hds import v1
-from trainer.services.scoring import score_episode
 from trainer.store.records import (
     STREAM,
     RecordedEpisode,
@@ -15,7 +14,6 @@ from trainer.store.records import (
     Transition,
 )
 from trainer.tasks import load_task
-from trainer.tasks.task import check_fits
 
 MOST_TEXT = 2_000
 LARGEST_EPISODE, LARGEST_SEQUENCE = 2**31 - 1, 2**63 - 1
@@ -28,6 +26,8 @@ def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
     Raises:
         ValueError: an unknown task, a plant that does not fit it, or a transition that is malformed.
     """
+    from trainer.tasks.task import check_fits  # with JAX, which the loaded task has imported
+
     message = request.session
     task = load_task(message.task)
     plant = message.plant
@@ -76,6 +76,8 @@ def _floats(row: v1.Transition, name: str, values: Collection[float], allowed: t
 
 def encode_episode(episode: RecordedEpisode) -> v1.Episode:
     """Score an episode and return its message."""
+    from trainer.services.scoring import score_episode  # with JAX
+
     scored = score_episode(episode)
     return v1.Episode(
         session=episode.session,

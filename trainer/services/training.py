@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from protos.hds import v1
-from trainer.dynamics.ladder import known_name
 from trainer.jobs.manager import JobManager, UnknownJob
-from trainer.jobs.recipe import LEARNED_FRACTION, NoData
+from trainer.jobs.request import LEARNED_FRACTION, NoData
 from trainer.services.experience_messages import decode_selection, encode_selection
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import COLLECT, Selection
 from trainer.store.registry import check_label
-from trainer.tasks import load_task
 
 DEFAULT_LABEL = "candidate"
 
@@ -111,9 +109,21 @@ class TrainingService(v1.TrainingServiceServicer):
         job.options.label = job.options.label or DEFAULT_LABEL
         try:
             check_label(job.options.label)
-            load_task(job.options.task)
-            job.dynamics_model = known_name(job.dynamics_model)
+            job.dynamics_model = await asyncio.to_thread(_known, job)
             if not 0.0 <= job.learned_fraction <= 1.0:
                 raise ValueError(f"learned_fraction must be in [0, 1]; got {job.learned_fraction:g}")
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+
+
+def _known(job: v1.Job) -> str:
+    """Return the full name of a job's dynamics model; beside the event loop, the first call imports JAX.
+
+    Raises:
+        ValueError: there is no such task, or no such model.
+    """
+    from trainer.dynamics.ladder import known_name
+    from trainer.tasks import load_task
+
+    load_task(job.options.task)
+    return known_name(job.dynamics_model)

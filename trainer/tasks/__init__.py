@@ -8,14 +8,17 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
-from trainer.tasks.task import Task
+
+if TYPE_CHECKING:
+    from trainer.tasks.task import Task
 
 TASKS = ("cartpole_swingup", "cartpole_balance", "cartpole_walls", "pendulum")
 
 
-def load_task(name: str) -> Task:
+def load_task(name: str) -> "Task":
     """Return the task called `name`, or that of `path/to/file.py:NAME`, a `Task` or what returns one.
 
     The path is relative to the directory that the program was started in, and the file must lie
@@ -60,8 +63,10 @@ def _told_of(name: str, what: object) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=16)
-def _from_file(name: str, changed_ns: int) -> Task:
+def _from_file(name: str, changed_ns: int) -> "Task":
     """Load the task of a file that was last changed at `changed_ns`; the same file gives the same task."""
+    from trainer.tasks.task import Task
+
     del changed_ns
     path, attribute = _task_file(name), name.rpartition(":")[2]
     spec = importlib.util.spec_from_file_location(f"hds_task_{path.stem}", path)
