@@ -3,7 +3,7 @@
 import itertools
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -12,7 +12,7 @@ import pytest
 
 from protos.hds import v1
 from tests.programs import Programs, free_port, ready
-from tests.published import SPEC, TASK, parameters
+from tests.published import SPEC, TASK, parameters, publish_policy
 from trainer.client import TrainerClient
 from trainer.policy.network import PolicySpec
 from trainer.tasks.memory import with_memory
@@ -62,10 +62,9 @@ def move(trainer: str, version: str) -> None:
     client.call(client.registry.SetLabel, v1.SetLabelRequest(label="stable", version=version))
 
 
-@pytest.fixture
-def two_versions(programs: Programs, publish: Callable[..., str]) -> tuple:
-    """A trainer with versions (a, b), and a controller that serves a."""
-    b, a = publish(seed=2), publish(seed=1)
+def two_published(programs: Programs) -> tuple:
+    """Start a trainer with versions (a, b), and a controller that serves a."""
+    b, a = (publish_policy(programs.root / "trainer", seed) for seed in (2, 1))
     _, trainer = programs.trainer()
     _, address = programs.controller(trainer)
     stub = v1.PolicyServiceStub(ready(address))
@@ -73,8 +72,24 @@ def two_versions(programs: Programs, publish: Callable[..., str]) -> tuple:
     return stub, trainer, a, b
 
 
-def test_served_actions_are_the_trained_policys_bit_for_bit(two_versions: tuple) -> None:
-    stub, _, a, _ = two_versions
+@pytest.fixture
+def two_versions(programs: Programs) -> tuple:
+    """A trainer with versions (a, b), and a controller that serves a."""
+    return two_published(programs)
+
+
+@pytest.fixture(scope="module")
+def asked_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
+    """The same, shared by tests that move no label and change no file."""
+    programs = Programs(tmp_path_factory.mktemp("asked-only"))
+    try:
+        yield two_published(programs)
+    finally:
+        programs.close()
+
+
+def test_served_actions_are_the_trained_policys_bit_for_bit(asked_only: tuple) -> None:
+    stub, _, a, _ = asked_only
     x = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
     apply = jax.jit(SPEC.apply)
     batch = stub.Act(
@@ -91,8 +106,8 @@ def test_served_actions_are_the_trained_policys_bit_for_bit(two_versions: tuple)
     stream.close()
 
 
-def test_a_bad_observation_is_answered_in_band_and_the_stream_goes_on(two_versions: tuple) -> None:
-    stream = Stream(two_versions[0])
+def test_a_bad_observation_is_answered_in_band_and_the_stream_goes_on(asked_only: tuple) -> None:
+    stream = Stream(asked_only[0])
     error = stream.observe(1, np.array([0.0, np.nan, 0.0, 0.0])).error
     assert error.code == v1.ERROR_CODE_BAD_OBSERVATION
     assert error.sequence == 1
@@ -125,9 +140,9 @@ def test_a_policy_that_remembers_sees_the_action_applied_last(
     stream.close()
 
 
-def test_a_plant_that_does_not_fit_is_told_what_would(two_versions: tuple) -> None:
+def test_a_plant_that_does_not_fit_is_told_what_would(asked_only: tuple) -> None:
     other = v1.PlantSpec(name="arm", state_names=["a"], action_names=["b"], control_dt_s=0.04)
-    stream = Stream(two_versions[0], other)
+    stream = Stream(asked_only[0], other)
     assert stream.greeting.error.code == v1.ERROR_CODE_SPEC_MISMATCH
     assert "its states are ('a',), the policy's ('cart [m]'" in stream.greeting.error.message
     assert stream.observe(0, np.zeros(4)).error.code == v1.ERROR_CODE_OUT_OF_ORDER

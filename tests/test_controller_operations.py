@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos.hds import v1
 from tests.programs import START_S, STILL, Programs, free_port, kill, ready, run
-from tests.published import SPEC, parameters
+from tests.published import SPEC, parameters, publish_policy
 from tests.test_controller import PLANT, Stream, eventually, move, served
 
 X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
@@ -30,16 +30,31 @@ def answers(seed: int) -> np.ndarray:
     return np.asarray(jax.jit(SPEC.apply)(parameters(seed), X[None])[0])
 
 
-@pytest.fixture
-def two_versions(programs: Programs, publish: Callable[..., str]) -> tuple:
-    """A trainer with versions (a, b) of seeds (1, 2), and a controller that serves a and tells metrics."""
-    b, a = publish(seed=2), publish(seed=1)
+def two_published(programs: Programs) -> tuple:
+    """Start a trainer with versions (a, b) of seeds (1, 2); a controller serves a and tells metrics."""
+    b, a = (publish_policy(programs.root / "trainer", seed) for seed in (2, 1))
     _, trainer = programs.trainer()
     metrics = free_port()
     program, address = programs.controller(trainer, metrics_port=metrics)
     channel = ready(address)
     eventually(lambda: served(v1.PolicyServiceStub(channel), a))
     return channel, trainer, a, b, program, metrics
+
+
+@pytest.fixture
+def two_versions(programs: Programs) -> tuple:
+    """A trainer with versions (a, b) of seeds (1, 2), and a controller that serves a and tells metrics."""
+    return two_published(programs)
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[grpc.Channel, Path]]:
+    """A controller shared by tests that only ask what it refuses, and the directory above its own."""
+    programs = Programs(tmp_path_factory.mktemp("refusing"))
+    try:
+        yield two_published(programs)[0], programs.root
+    finally:
+        programs.close()
 
 
 def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(two_versions: tuple) -> None:
@@ -59,18 +74,18 @@ def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(two_ver
 
 
 @pytest.mark.parametrize("name", ["../victim", ".", "{root}/victim", "A" * 64])
-def test_what_is_no_version_names_no_path(two_versions: tuple, tmp_path: Path, name: str) -> None:
-    channel, *_ = two_versions
-    victim = tmp_path / "victim" / "precious"
-    victim.parent.mkdir()
+def test_what_is_no_version_names_no_path(refusing: tuple[grpc.Channel, Path], name: str) -> None:
+    channel, root = refusing
+    victim = root / "victim" / "precious"
+    victim.parent.mkdir(exist_ok=True)
     victim.touch()
-    error = Stream(v1.PolicyServiceStub(channel), pin=name.format(root=tmp_path)).greeting.error
+    error = Stream(v1.PolicyServiceStub(channel), pin=name.format(root=root)).greeting.error
     assert error.code == v1.ERROR_CODE_NO_SUCH_VERSION
     assert "is no version of a policy" in error.message
     with pytest.raises(grpc.RpcError, match="is no version of a policy"):
-        v1.PolicyAdminServiceStub(channel).SetShadow(v1.SetShadowRequest(version=name.format(root=tmp_path)))
+        v1.PolicyAdminServiceStub(channel).SetShadow(v1.SetShadowRequest(version=name.format(root=root)))
     assert victim.exists()
-    assert (tmp_path / "controller" / "last-good").exists()
+    assert (root / "controller" / "last-good").exists()
 
 
 def test_a_controller_that_can_remember_nothing_serves_on(two_versions: tuple, tmp_path: Path) -> None:
@@ -86,8 +101,10 @@ def test_a_controller_that_can_remember_nothing_serves_on(two_versions: tuple, t
     assert program.process.poll() is None
 
 
-def test_a_call_with_too_many_observations_is_refused_with_the_bound(two_versions: tuple) -> None:
-    channel, *_ = two_versions
+def test_a_call_with_too_many_observations_is_refused_with_the_bound(
+    refusing: tuple[grpc.Channel, Path],
+) -> None:
+    channel, _ = refusing
     stub = v1.PolicyServiceStub(channel)
     observation = v1.Observation(x=X)
     assert len(stub.Act(v1.ActRequest(observations=[observation] * 256)).actions) == 256

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -6,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import side_by_side
+from trainer.learning.compilation import ONCE, compiled, side_by_side
 from trainer.learning.compiled_pods import compiled_pods
 from trainer.learning.direction import gauss_newton, gradient
 from trainer.learning.evaluation import evaluate, score
@@ -54,16 +55,25 @@ STARTS = reset_starts(TASK)
 VALUE = ValueSpec(FEATURES, (32, 32), 4)
 
 
+GAUSS_NEWTON, FULL_STEP = gauss_newton(0.1), annealing((1.0,))
+JUDGE = compiled(evaluate(TASK, push, SPEC), ONCE)
+
+
+def soon(parts: PODS) -> Algorithm:
+    """Return `parts`, compiled with the least work: that is what takes long here, not their few epochs."""
+    return Algorithm(compiled(parts.init, ONCE), compiled(parts.step, ONCE))
+
+
+@functools.cache
 def learner(find_direction: object, search: object) -> Algorithm:
-    parts = PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, along_trajectory, CONFIG)  # pyright: ignore[reportArgumentType]
-    return Algorithm(parts.init, jax.jit(parts.step))
+    return soon(PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, along_trajectory, CONFIG))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
     ("find_direction", "search", "epochs"),
     [
-        (gauss_newton(0.1), annealing((1.0, 0.3)), 30),
-        (gauss_newton(0.1), line_search((1.0, 0.3)), 30),
+        (GAUSS_NEWTON, annealing((1.0, 0.3)), 30),
+        (GAUSS_NEWTON, line_search((1.0, 0.3)), 30),
         (gradient, line_search((10.0, 3.0, 1.0, 0.1)), 40),
     ],
     ids=["HDS: Gauss-Newton, annealing", "PODS: Gauss-Newton, line search", "PODS: first order"],
@@ -72,33 +82,30 @@ def test_each_variant_learns_to_park_the_mass(find_direction: object, search: ob
     friction = jnp.full((), 0.1)
     theta = mixture(friction, friction[None], 0.0, CONFIG.batch)
     judged_in = mixture(friction, friction[None], 0.0, 128)
-    judge = jax.jit(evaluate(TASK, push, SPEC))
     algorithm = learner(find_direction, search)
     untrained = algorithm.init(jax.random.key(0)).policy
-    assert float(jnp.mean(judge(untrained, judged_in, jax.random.key(9)).success)) < 0.3
-    *_, last = train(algorithm, judge, theta, judged_in, HDSConfig(epochs=epochs), jax.random.key(0))
+    assert float(jnp.mean(JUDGE(untrained, judged_in, jax.random.key(9)).success)) < 0.3
+    *_, last = train(algorithm, JUDGE, theta, judged_in, HDSConfig(epochs=epochs), jax.random.key(0))
     assert last.best is not None
-    assert float(jnp.mean(judge(last.best.policy, judged_in, jax.random.key(9)).success)) > 0.9
+    assert float(jnp.mean(JUDGE(last.best.policy, judged_in, jax.random.key(9)).success)) > 0.9
 
 
 @pytest.mark.parametrize("failure", [0.0, 50.0], ids=["steps cost most", "failing costs most"])
 def test_the_value_begins_at_the_scale_of_the_costs_and_keeps_it(failure: float) -> None:
     task = dataclasses.replace(TASK, failure=failure)
-    pods = PODS(
-        task, push, SPEC, VALUE, STARTS, gauss_newton(0.1), annealing((1.0,)), along_trajectory, CONFIG
-    )
-    state = pods.init(jax.random.key(3))
+    algorithm = soon(PODS(task, push, SPEC, VALUE, STARTS, GAUSS_NEWTON, FULL_STEP, along_trajectory, CONFIG))
+    state = algorithm.init(jax.random.key(3))
     step_cost = np.mean(0.5 * (np.square(state.x) @ np.array([1.0, 0.3**2])))
     expected = max(CONFIG.value_steps * step_cost, CONFIG.value_failures * failure)
     np.testing.assert_allclose(state.value.scale, expected, rtol=1e-5)
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    after, _ = pods.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(4))
+    after, _ = algorithm.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(4))
     np.testing.assert_allclose(after.value.scale, state.value.scale, rtol=1e-6)
 
 
 def test_training_is_deterministic() -> None:
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    algorithm = learner(gauss_newton(0.1), annealing((1.0,)))
+    algorithm = learner(GAUSS_NEWTON, FULL_STEP)
     start = algorithm.init(jax.random.key(3))
     runs = [algorithm.step(start, theta, schedule(HDSConfig(), 0), jax.random.key(4))[0] for _ in range(2)]
     jax.tree.map(np.testing.assert_array_equal, *(run.policy for run in runs))
@@ -106,7 +113,7 @@ def test_training_is_deterministic() -> None:
 
 def test_epochs_that_share_a_key_draw_numbers_of_their_own() -> None:
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    algorithm, key = learner(gauss_newton(0.1), annealing((1.0,))), jax.random.key(4)
+    algorithm, key = learner(GAUSS_NEWTON, FULL_STEP), jax.random.key(4)
     start = algorithm.init(jax.random.key(3))
     later = start._replace(epoch=start.epoch + CONFIG.kept_batches)  # the same slot of the ring
     first, second = (
@@ -149,7 +156,7 @@ def begun(state: PODSState, *first: list[float]) -> PODSState:
 
 
 def test_an_episode_that_terminated_starts_anew_and_one_in_its_middle_goes_on() -> None:
-    algorithm = learner(gauss_newton(0.1), annealing((1.0,)))
+    algorithm = learner(GAUSS_NEWTON, FULL_STEP)
     state = begun(algorithm.init(jax.random.key(0)), [3.9, 30.0], [0.5, 0.0])
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     after, _ = algorithm.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
@@ -163,18 +170,10 @@ def test_a_trajectory_that_is_not_finite_teaches_nothing_and_training_goes_on() 
         return jnp.where(jnp.abs(x[0]) > 0.9, jnp.nan, push(theta, x, u))
 
     anywhere = exploring_starts(TASK, 0.5, CONFIG.horizon)
-    parts = PODS(
-        TASK,
-        fragile,
-        SPEC,
-        VALUE,
-        anywhere,
-        gauss_newton(0.1),
-        annealing((1.0, 0.3)),
-        along_trajectory,
-        CONFIG,
+    search = annealing((1.0, 0.3))
+    algorithm = soon(
+        PODS(TASK, fragile, SPEC, VALUE, anywhere, GAUSS_NEWTON, search, along_trajectory, CONFIG)
     )
-    algorithm = Algorithm(parts.init, jax.jit(parts.step))
     state = algorithm.init(jax.random.key(0))
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     for epoch in range(3):
@@ -198,12 +197,13 @@ def test_a_network_carries_on_when_its_states_gain_the_last_action() -> None:
 
 def test_an_epoch_compiled_in_halves_is_the_plain_one_to_rounding() -> None:
     pods = PODS(
-        TASK, push, SPEC, VALUE, STARTS, gauss_newton(0.1), line_search((1.0, 0.3)), along_trajectory, CONFIG
+        TASK, push, SPEC, VALUE, STARTS, GAUSS_NEWTON, line_search((1.0, 0.3)), along_trajectory, CONFIG
     )
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    state, key = pods.init(jax.random.key(3)), jax.random.key(4)
-    plain, told = pods.step(state, theta, schedule(HDSConfig(), 0), key)
-    halves, told_of_halves = compiled_pods(pods).algorithm.step(state, theta, schedule(HDSConfig(), 0), key)
+    whole, in_halves, key = soon(pods), compiled_pods(pods).algorithm, jax.random.key(4)
+    state = whole.init(jax.random.key(3))
+    plain, told = whole.step(state, theta, schedule(HDSConfig(), 0), key)
+    halves, told_of_halves = in_halves.step(state, theta, schedule(HDSConfig(), 0), key)
     np.testing.assert_allclose(halves.x, plain.x, atol=1e-5)
     np.testing.assert_allclose(told_of_halves.policy_loss, told.policy_loss, rtol=1e-3)
     for one, other in zip(jax.tree.leaves(halves.policy), jax.tree.leaves(plain.policy), strict=True):
@@ -212,7 +212,7 @@ def test_an_epoch_compiled_in_halves_is_the_plain_one_to_rounding() -> None:
 
 def test_what_was_compiled_side_by_side_is_not_compiled_again_when_it_is_called() -> None:
     pods = PODS(
-        TASK, push, SPEC, VALUE, STARTS, gauss_newton(0.1), line_search((1.0, 0.3)), along_trajectory, CONFIG
+        TASK, push, SPEC, VALUE, STARTS, GAUSS_NEWTON, line_search((1.0, 0.3)), along_trajectory, CONFIG
     )
     theta, parts = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch), compiled_pods(pods)
     ours, heard = {"init", "improve", "regress"}, []
@@ -243,11 +243,12 @@ def test_an_episode_that_left_the_safe_set_starts_anew_though_it_came_back() -> 
         )
 
     pods = PODS(
-        TASK, bounce, SPEC, VALUE, STARTS, gauss_newton(0.1), line_search((1.0,)), along_trajectory, CONFIG
+        TASK, bounce, SPEC, VALUE, STARTS, GAUSS_NEWTON, line_search((1.0,)), along_trajectory, CONFIG
     )
-    state = begun(pods.init(jax.random.key(0)), [3.9, 0.0], [0.5, 0.0])
+    state = begun(soon(pods).init(jax.random.key(0)), [3.9, 0.0], [0.5, 0.0])
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    after, _ = pods.improve(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
+    improve = compiled(pods.improve, ONCE)
+    after, _ = improve(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
     assert int(after.left[0]) == TASK.episode_steps
     assert int(after.left[1]) == TASK.episode_steps - CONFIG.horizon
 

@@ -1,7 +1,7 @@
 """Trainings and refits as jobs of a trainer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,16 @@ def test_a_job_that_publishes_can_not_be_cancelled_any_more(tmp_path: Path) -> N
     assert asyncio.run(cancelled_meanwhile()) == (v1.JOB_STATE_RUNNING, v1.JOB_STATE_SUCCEEDED)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerClient]:
+    """A trainer that nobody has asked for anything yet but what it refuses."""
+    programs = Programs(tmp_path_factory.mktemp("empty"))
+    try:
+        yield TrainerClient(programs.trainer()[1])
+    finally:
+        programs.close()
+
+
 @pytest.mark.parametrize(
     ("start", "message"),
     [
@@ -92,12 +102,10 @@ def test_a_job_that_publishes_can_not_be_cancelled_any_more(tmp_path: Path) -> N
     ids=["task", "label", "no data", "rung", "fraction", "job", "version"],
 )
 def test_a_wrong_request_is_refused_at_once_with_what_would_be_valid(
-    programs: Programs, start: Callable, message: str
+    empty: TrainerClient, start: Callable, message: str
 ) -> None:
-    _, address = programs.trainer()
-    ready(address)
     with pytest.raises(CallFailed, match=message):
-        start(TrainerClient(address))
+        start(empty)
 
 
 def test_evaluation_data_is_no_data_to_refit_from(programs: Programs) -> None:

@@ -8,23 +8,28 @@ import pytest
 
 PROGRAM = """
 import jax, jax.numpy as jnp
-from tests.test_dynamics import friction_only, recorded, silent
+import numpy as np
 from tests.test_hds import CONFIG, learner
 from trainer.dynamics.physics_rung import PhysicsRung
+from trainer.dynamics.windows import Motion
+from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.direction import gauss_newton
 from trainer.learning.hds import HDSConfig, schedule
 from trainer.learning.search import annealing
+from trainer.learning.trajectory import replay
 from trainer.models.force import no_force
 from trainer.tasks import load_task
 
-task = load_task("cartpole_swingup")
-x = task.model(no_force, 1)(None, task.reset(jax.random.key(0)), jnp.ones(1))
+task = load_task("pendulum")
+model, u = task.model(no_force, 1), jnp.sin(jnp.arange(60.0))[:, None]
+x = compiled(lambda x: replay(model, None, x, u), ONCE)(task.reset(jax.random.key(0)))
 algorithm = learner(gauss_newton(0.1), annealing((1.0, 0.3)))
 state, info = algorithm.step(
     algorithm.init(jax.random.key(0)), jnp.zeros(CONFIG.batch), schedule(HDSConfig(), 0), jax.random.key(1)
 )
 leaves = jax.tree.leaves({"x": x, "state": state._asdict(), "info": info})
-fit = PhysicsRung().fit(task, recorded(friction_only, 2, 60), jax.random.key(0), silent)
+motions = [Motion(np.asarray(x), np.asarray(u))]
+fit = PhysicsRung().fit(task, motions, jax.random.key(0), lambda share: None)
 leaves += jax.tree.leaves(fit.members)
 leaves = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
 print(sorted({leaf.dtype.name for leaf in leaves}))

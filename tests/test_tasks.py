@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import brax.envs
@@ -12,6 +13,7 @@ import pytest
 from brax.envs.base import PipelineEnv
 from brax.envs.wrappers.training import AutoResetWrapper
 
+from trainer.learning.compilation import ONCE, compiled
 from trainer.models.force import no_force
 from trainer.models.pipeline_model import to_control
 from trainer.tasks import load_task
@@ -43,6 +45,11 @@ def leaves():
 class Sizes:
     length: float = 1.0
 """
+
+
+def soon(function: Callable) -> Callable:
+    """Return `function`, to be compiled with as little work as may be: it is called a few times only."""
+    return compiled(function, ONCE)
 
 
 @pytest.fixture
@@ -91,13 +98,13 @@ def test_a_brax_environment_becomes_a_task_with_its_own_physics() -> None:
     assert task.features.angles == (1, 2), "two hinges without limits"
     model = task.model(no_force, 1)
     key, u = jax.random.key(1), jnp.array([0.7])
-    x = task.reset(key)
-    after, expected = jax.jit(model)(None, x, u), jax.jit(env.step)(env.reset(key), u).pipeline_state
+    x, begun = soon(task.reset)(key), soon(env.reset)(key)
+    after, expected = soon(model)(None, x, u), soon(env.step)(begun, u).pipeline_state
     np.testing.assert_allclose(after, jnp.concatenate([expected.q, expected.qd]), atol=1e-6)
     with_push = task.model(lambda theta, q, qd, u: jnp.array([theta, 0.0, 0.0]), 1)
-    pushed = jax.jit(with_push)(jnp.array(2.0), x, u)
-    assert pushed[3] > after[3] + 1e-3
-    np.testing.assert_allclose(jax.jit(with_push)(jnp.array(0.0), x, u), after, atol=1e-6)
+    step = soon(with_push)
+    assert step(jnp.array(2.0), x, u)[3] > after[3] + 1e-3
+    np.testing.assert_allclose(step(jnp.array(0.0), x, u), after, atol=1e-6)
 
 
 def test_actions_of_minus_one_and_one_are_the_ends_of_the_actuators_range() -> None:
@@ -119,10 +126,10 @@ def test_the_stops_push_back_lose_energy_and_leave_the_rail_alone() -> None:
     assert forces[0] == 0.0
     assert forces[1] < forces[2] < 0.0 < forces[3], "pressing in meets more force than coming back"
     assert forces[4] == 0.0, "a stop never pulls"
-    model = load_task("cartpole_walls").model(no_force, 1)
+    step = soon(load_task("cartpole_walls").model(no_force, 1))
     x, reached, left = jnp.array([0.0, 3.14, 3.0, 0.0]), 0.0, 0.0
     for _ in range(40):
-        x = jax.jit(model)(None, x, jnp.zeros(1))
+        x = step(None, x, jnp.zeros(1))
         reached, left = max(reached, float(x[0])), min(left, float(x[2]))
     assert 1.02 < reached < 1.15
     assert -3.0 < left < -0.5, "it bounces, with less than it came with"
@@ -149,7 +156,7 @@ def test_the_readmes_own_task_is_complete_and_short(tmp_path: Path, monkeypatch:
     (tmp_path / "reach.py").write_text(own)
     monkeypatch.chdir(tmp_path)
     task = load_task("reach.py:TASK")
-    x = task.reset(jax.random.key(0))
+    x = soon(task.reset)(jax.random.key(0))
     assert task.residual(x, jnp.zeros(2)).shape == (6,)
     assert not task.success(jnp.ones((101, 8)))
     assert task.success(jnp.zeros((101, 8)))
