@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import tyro
 
+from real_env.check import Check, check
 from real_env.interrupt import run_interruptibly
 from real_env.options import Run
 from real_env.plants import DESCRIPTIONS
@@ -19,11 +20,13 @@ class Plants:
 def main() -> None:
     """Entry point of `hds-real-env`."""
     command = tyro.extras.subcommand_cli_from_dict(
-        {"run": Run, "plants": Plants},
+        {"run": Run, "check": Check, "plants": Plants},
         prog="hds-real-env",
         description="Drive a plant with the served policy, and record what it does.",
     )
     if isinstance(command, Plants):
         print("\n".join(f"{name:26} {words}" for name, words in DESCRIPTIONS.items()))
         return
+    if isinstance(command, Check):
+        sys.exit(run_interruptibly(lambda way_out: check(command, way_out)))
     sys.exit(run_interruptibly(lambda way_out: run(command, way_out)))

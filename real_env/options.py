@@ -8,14 +8,13 @@ from typing import Annotated, Literal
 import tyro
 
 from protos.hds import v1
-from protos.state import state_dir
 from protos.transport.access import Access
 from real_env import phases
 from real_env.faults import Faults
 from real_env.limits import Limits
 from real_env.plant import PlantSpec
 from real_env.plants import DESCRIPTIONS
-from real_env.spool import MOST
+from real_env.spool import MOST, default_spool
 
 LONGEST_EPISODE_S = 86_400.0
 
@@ -78,7 +77,7 @@ class Run:
     """How to get in at controller and trainer."""
     faults: Faults = field(default_factory=Faults)
     """Let the plant go wrong on purpose, to see what policy and loop make of it."""
-    spool: Path = field(default_factory=lambda: state_dir("real_env") / "spool.sqlite")
+    spool: Path = field(default_factory=default_spool)
     """Where transitions wait until the trainer has stored them."""
     spool_limit: int = MOST
     """Transitions that may wait for the trainer; beyond it the run ends, rather than lose any."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from protos.hds import v1
+from protos.words import score_in_words
 from real_env import phases
 from real_env.clock import VirtualClock, WallClock
 from real_env.episode import LoopSettings, Stopped
@@ -211,7 +212,27 @@ def _drive(session: Session, requested: Iterator[phases.Phase] | list[phases.Pha
             return 1
         events.emit("phase", **report.as_dict())
         events.say(report.words())
+        if phase.purpose == v1.PURPOSE_EVALUATE:
+            _say_scores(session, events)
     return 130 if session.stop.is_set() else 0
+
+
+def _say_scores(session: Session, events: Events) -> None:
+    """Say what each policy did on the plant in the evaluation episodes of this run."""
+    found = session.uplink.scores(session.message.id)
+    if isinstance(found, str):
+        events.say(f"  on the plant: the trainer at {session.uplink.address} does not say ({found})")
+        return
+    for score in found:
+        events.say(f"  on the plant: policy {score.policy_version[:12]}: {score_in_words(score)}")
+        events.emit(
+            "score",
+            policy=score.policy_version,
+            episodes=score.episodes,
+            not_judged=score.not_judged,
+            success=[score.success, score.success_low, score.success_high],
+            cost=[score.cost, score.cost_low, score.cost_high],
+        )
 
 
 def _flushed(session: Session, ended: Callable[[], bool]) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from protos.hds import v1
+from protos.state import state_dir
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, session BLOB NOT NULL);
@@ -28,6 +29,11 @@ MOST = 1_000_000
 """Transitions; some 250 MB."""
 BUSY_S = 1.0
 """How long to wait for another program that has the file locked."""
+
+
+def default_spool() -> Path:
+    """Return where the spool lies unless told otherwise."""
+    return state_dir("real_env") / "spool.sqlite"
 
 
 class SpoolFull(OSError):

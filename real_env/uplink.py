@@ -11,6 +11,8 @@ from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason
 from real_env.spool import Spool, SpoolFull
 
 BATCH = 50
+SCORE_S = 60.0
+"""The first score takes a trainer a while."""
 
 
 class RefusedByTrainer(RuntimeError):
@@ -60,6 +62,15 @@ class Uplink:
             if self._refusal:
                 raise RefusedByTrainer(self._refusal)
             return bool(done)
+
+    def scores(self, session: str) -> list[v1.PolicyScore] | str:
+        """Return what policies did on the plant in a session that is stored, or why that can't be told."""
+        wanted = v1.ScorePoliciesRequest(selection=v1.Selection(sessions=[session]))
+        try:
+            found = v1.ExperienceServiceStub(self._channel).ScorePolicies(wanted, timeout=SCORE_S)
+        except grpc.RpcError as error:
+            return reason(error)
+        return list(found.scores)
 
     def close(self) -> None:
         """End the stream; what is not acknowledged stays in the spool."""

@@ -11,7 +11,7 @@ import numpy as np
 from protos.hds import v1
 from trainer.checkpoint.export import export
 from trainer.checkpoint.metadata import PolicyMetadata
-from trainer.jobs.request import Published
+from trainer.jobs.request import Published, Verdict
 from trainer.policy.network import PolicySpec
 from trainer.server import Trainer
 from trainer.tasks import load_task
@@ -65,7 +65,7 @@ def publish_policy(
         chosen = parameters(seed, spec) if tree is None else tree
         version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec, task))
         job = v1.Job(options=v1.TrainingOptions(task=task, label=label))
-        await trainer.publish(job, Published(version, "", 0.0, {"simulation_success": 0.5}))
+        await trainer.publish(job, Published(version, "", 0.0, {"simulation_success": 0.5}, Verdict(True)))
         return version
 
     return asyncio.run(publish())

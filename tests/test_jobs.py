@@ -123,7 +123,7 @@ def test_a_refit_with_a_neural_residual_publishes_a_policy_under_its_label(progr
     client = TrainerClient(address)
     rows = [transition(sequence) for sequence in range(50)]
     list(client.experience.Append(iter([v1.AppendRequest(session=session(), transitions=rows)])))
-    options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial")
+    options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial", gate_off=True)
     request = v1.StartRefitRequest(options=options, dynamics_model="friction-residual", learned_fraction=0.5)
     shares: list[float] = []
     job = client.follow(client.start_refit(request).id, lambda job: shares.append(job.progress))
@@ -180,8 +180,10 @@ def test_a_refit_uses_what_is_selected_and_can_be_repeated_to_the_last_bit(progr
         client.append([v1.AppendRequest(session=session(name), transitions=rows)])
 
     def refitted(**wanted: Any) -> v1.Job:
-        options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial")
-        job = client.start_refit(v1.StartRefitRequest(options=options, **wanted))
+        options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial", gate_off=True)
+        job = client.start_refit(
+            v1.StartRefitRequest(options=options, dynamics_model="friction", **wanted)
+        )
         return client.follow(job.id, lambda job: None)
 
     def dynamics(job: v1.Job) -> list[bytes]:

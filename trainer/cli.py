@@ -10,6 +10,7 @@ from trainer.client import CallFailed
 from trainer.commands.backup import Backup, Restore
 from trainer.commands.dynamics import FitDynamics, ScoreDynamics
 from trainer.commands.experience import Experience, Forget, Tag
+from trainer.commands.gating import GateRefused
 from trainer.commands.jobs import Cancel, Jobs
 from trainer.commands.policies import Policies, Promote
 from trainer.commands.serve import Serve
@@ -46,6 +47,9 @@ def main() -> None:
     status = 0
     try:
         command.run()
+    except GateRefused as error:
+        print(f"hds-trainer: {error}", file=sys.stderr)
+        status = 3
     except (CallFailed, OSError, ValueError) as error:
         print(f"hds-trainer: {error}", file=sys.stderr)
         status = 1

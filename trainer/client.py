@@ -63,9 +63,16 @@ class TrainerClient:
             raise CallFailed(f"job {job_id} {state}" + (f": {job.error}" if job and job.error else ""))
         return job
 
+    def job(self, job_id: str) -> v1.Job:
+        """Return one job."""
+        response = self.call(self.training.GetJob, v1.GetJobRequest(id=job_id))
+        assert isinstance(response, v1.GetJobResponse)
+        return response.job
+
     def policies(self) -> list[v1.PolicyRecord]:
         """Return every published policy, oldest first."""
-        response = self.call(self.registry.ListPolicies, v1.ListPoliciesRequest())
+        request = v1.ListPoliciesRequest()
+        response = self.call(self.registry.ListPolicies, request, timeout=LONG_CALL_S)
         assert isinstance(response, v1.ListPoliciesResponse)
         return list(response.policies)
 

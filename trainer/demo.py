@@ -23,6 +23,7 @@ from rich.console import Console
 from protos.hds import v1
 from trainer import compilation_cache
 from trainer.client import CallFailed, TrainerClient
+from trainer.commands.gating import GateRefused, check_labelled, labelled, with_gate
 from trainer.processes import ProcessFailed, Program, ended_together
 from trainer.report.picture import draw_gap
 from trainer.report.progress import bar, job_bar
@@ -56,8 +57,10 @@ class Demo:
     """The plant, as 'hds-real-env plants' lists it."""
     epochs: int = 0
     """Epochs of every training; 0 is the default of the trainer, less only shows the mechanics."""
-    dynamics_model: str = ""
-    """As of 'hds-trainer refit --help'; empty is the default of the trainer."""
+    dynamics_model: str = "auto"
+    """As of 'hds-trainer refit --help'."""
+    gate: str = ""
+    """As of 'hds-trainer refit --help'; a refit that the gate refuses leaves the policy before in place."""
     learned_fraction: float | None = None
     """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
     out: Path | None = None
@@ -132,6 +135,7 @@ class Loop:
         options = v1.TrainingOptions(
             task=settings.task, seed=settings.seed, epochs=settings.epochs, label=LABEL
         )
+        options = with_gate(options, settings.gate)
         if round_number == 0:
             job = self.trainer.start_training(options)
         else:
@@ -143,7 +147,15 @@ class Loop:
             job = self.trainer.start_refit(request)
         with job_bar("  trainer", self._console) as on_change:
             job = self.trainer.follow(job.id, on_change)
-        self._wait_until_served(job.policy_version)
+        for note in job.notes:
+            self._console.print(f"  {note}")
+        if labelled(job):
+            self._wait_until_served(job.policy_version)
+        elif round_number == 0:
+            check_labelled(job)
+        else:
+            self._console.print(f"  [yellow]the gate refuses it[/yellow]: {'; '.join(job.gate.reasons)}")
+            self._console.print("  the policy before stays")
         return job
 
     def _wait_until_served(self, version: str) -> None:
@@ -189,7 +201,8 @@ def run(settings: Demo, out: Path, console: Console) -> dict[str, Any]:
             story.parameters = story.parameters or loop.parameters()
             report = loop.drive(f"evaluate {settings.evaluations} episodes")
             story.jobs.append(job)
-            story.rounds.append(_evaluated(loop.trainer, number, job, report))
+            before = story.rounds[-1] if story.rounds else None
+            story.rounds.append(_evaluated(loop.trainer, number, job, before, report))
             story.shown.append((report["session"], report["first_episode"]))
             _tell(console, story.rounds[-1])
             if number < settings.rounds:
@@ -206,22 +219,26 @@ def _heading(number: int) -> str:
     return f"\n[bold]Round {number}[/bold]: refit the dynamics from the recorded data, retrain, try again"
 
 
-def _evaluated(trainer: TrainerClient, number: int, job: v1.Job, report: dict[str, Any]) -> Round:
+def _evaluated(
+    trainer: TrainerClient, number: int, job: v1.Job, before: Round | None, report: dict[str, Any]
+) -> Round:
+    """Return what the served policy did: that of the round before, where the gate refused this one's."""
+    served, simulated = job.policy_version, job.metrics["simulation_success"]
+    if before is not None and not labelled(job):
+        served, simulated = before.policy_version, before.simulation_success
     episodes = trainer.episodes(report["session"], v1.PURPOSE_EVALUATE)
     wanted = range(report["first_episode"], report["first_episode"] + report["episodes"])
     judged = [episode for episode in episodes if episode.episode in wanted]
     versions = {version for episode in judged for version in episode.policy_versions}
-    if versions != {job.policy_version} or len(judged) != report["episodes"]:
-        raise CallFailed(
-            f"round {number} was not driven by policy {job.policy_version[:12]} alone: {versions}"
-        )
+    if versions != {served} or len(judged) != report["episodes"]:
+        raise CallFailed(f"round {number} was not driven by policy {served[:12]} alone: {versions}")
     return Round(
         round=number,
-        policy_version=job.policy_version,
+        policy_version=served,
         real_seconds=dict(job.metrics).get("real_seconds", 0.0),
         real_success=float(np.mean([episode.success for episode in judged])),
         real_cost=float(np.mean([episode.cost for episode in judged])),
-        simulation_success=job.metrics["simulation_success"],
+        simulation_success=simulated,
         evaluation_episodes=len(judged),
         fallback_steps=sum(episode.fallback_steps for episode in judged),
     )
@@ -293,6 +310,9 @@ def _status(settings: Demo) -> int:
             figures = run(settings, out, console)
         if settings.json is not None:
             settings.json.write_text(json.dumps(figures, indent=2) + "\n")
+    except GateRefused as error:
+        print(f"hds-demo: {error}", file=sys.stderr)
+        return 3
     except (CallFailed, ProcessFailed, OSError, ValueError, grpc.RpcError) as error:
         print(f"hds-demo: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import signal
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from trainer.jobs.manager import JobManager, remove_half_written
 from trainer.jobs.request import JobRequest, Published
 from trainer.services.experience import ExperienceService
 from trainer.services.experience_messages import decode_selection
+from trainer.services.plant_scores import plant_records
 from trainer.services.registry import RegistryService
+from trainer.services.scoring import Scorer
 from trainer.services.training import TrainingService
 from trainer.services.unavailable import TellsUnavailable
 from trainer.store.database import open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
 from trainer.store.jobs import JobStore
-from trainer.store.records import Selection
+from trainer.store.records import EVERYTHING, Selection
 from trainer.store.registry import PolicyEntry, Registry
 
 GRACE_S = 0.5
@@ -50,7 +53,9 @@ class Trainer:
         engine = open_database(self._url)
         self.experience = ExperienceStore(engine)
         self.registry = Registry(engine)
-        self.registry_service = RegistryService(self.registry, self.checkpoints)
+        self.score = Scorer()
+        on_plant = functools.partial(plant_records, self.experience, self.score, EVERYTHING)
+        self.registry_service = RegistryService(self.registry, self.checkpoints, on_plant)
         self.jobs = JobManager(JobStore(engine), self.request_of, self.publish)
 
     def request_of(self, job: v1.Job) -> JobRequest:
@@ -67,10 +72,11 @@ class Trainer:
             database=self._url,
             checkpoints=self.checkpoints,
             data=decode_selection(job.data),
+            gate=job.options.gate if job.options.HasField("gate") else None,
         )
 
     async def publish(self, job: v1.Job, published: Published) -> None:
-        """Register what a job published, and move its label."""
+        """Register what a job published, and move its label, if the gate lets it or is off."""
         entry = PolicyEntry(
             published.version,
             job.options.task,
@@ -78,8 +84,11 @@ class Trainer:
             published.real_seconds,
             published.metrics,
         )
-        await asyncio.to_thread(self.registry.publish, entry)
-        await self.registry_service.move_label(job.options.label, published.version)
+        verdict, off = published.verdict, job.options.gate_off
+        gate = "off" if off else "passed" if verdict.passed else "refused"
+        await asyncio.to_thread(self.registry.publish, entry, gate, verdict.reasons)
+        if verdict.passed or off:
+            await self.registry_service.move_label(job.options.label, published.version)
 
     def data_of(self, version: str) -> Selection:
         """Return the data that a policy was fitted to; `version` may be its first digits.
@@ -109,7 +118,9 @@ class Trainer:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the services."""
-        v1.add_ExperienceServiceServicer_to_server(ExperienceService(self.experience, self._trusts), server)
+        v1.add_ExperienceServiceServicer_to_server(
+            ExperienceService(self.experience, self._trusts, self.score), server
+        )
         v1.add_RegistryServiceServicer_to_server(self.registry_service, server)
         v1.add_TrainingServiceServicer_to_server(
             TrainingService(self.jobs, self.experience, self.data_of), server

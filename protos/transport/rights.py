@@ -1,7 +1,7 @@
 """Which right each call needs.
 
     act     be served with actions
-    log     store transitions
+    log     store transitions, and see what policies did on the plant
     read    see policies, episodes and jobs, and download policies; a controller needs it of its trainer
     admin   train, move labels, roll back, shadow; and read
 
@@ -26,6 +26,7 @@ NEEDED = {
     "/hds.v1.ExperienceService/ListEpisodes": _READ,
     "/hds.v1.ExperienceService/ReadEpisode": _READ,
     "/hds.v1.ExperienceService/ListSessions": _READ,
+    "/hds.v1.ExperienceService/ScorePolicies": _READ | {"log"},
     "/hds.v1.ExperienceService/TagSession": frozenset({"admin"}),
     "/hds.v1.ExperienceService/ForgetSessions": frozenset({"admin"}),
     "/hds.v1.TrainingService/StartTraining": frozenset({"admin"}),

@@ -208,6 +208,7 @@ class SerialPlant:
                 if time.monotonic() > deadline:
                     raise
         rig = self._rig
+        self.watchdog_s = watchdog_ms * 1e-3
         found = {"protocol version": version, "states": states, "actions": actions}
         wanted = {
             "protocol version": VERSION, "states": len(rig.state_names), "actions": len(rig.action_names)

@@ -174,7 +174,8 @@ def retrain(
     else:
         motions, key = record(plant, first, simulated, seconds, 1000 * seed + 7), jax.random.key(seed)
         if name == "auto":
-            chosen, fit, _ = fit_best(task, motions, key, lambda share: None)
+            choice = fit_best(task, motions, key, lambda share: None)
+            chosen, fit = choice.rung, choice.fit
         else:
             chosen = rung(name)
             fit = chosen.fit(task, motions, key, lambda share: None)

@@ -31,8 +31,8 @@ class FitDynamics:
     """A CSV log; may be given more than once."""
     out: Path
     """Directory to write to."""
-    model: str = ""
-    """Rung of the ladder; the default is 'drive': friction, motor gain and rotor inertia."""
+    model: str = "auto"
+    """As --dynamics-model of 'hds-trainer refit': auto, friction, drive, physics and so on."""
     format: Path | None = None
     """A TOML file that says which column is what, in which unit and from which zero it counts."""
     seed: int = 0
@@ -41,7 +41,8 @@ class FitDynamics:
     def run(self) -> None:
         """Fit, write, and print what was identified."""
         compilation_cache.enable()
-        from trainer.logs.identify import DEFAULT_MODEL, identify, load, save
+        from trainer.dynamics.contradictions import check
+        from trainer.logs.identify import identify, load, save
         from trainer.report.identified import draw
         from trainer.report.progress import share_bar
         from trainer.tasks import load_task
@@ -49,9 +50,12 @@ class FitDynamics:
         task = load_task(self.task)
         logs = tuple(sorted(self.log))  # in whatever order they are given, the fit is the same
         motions = _motions(logs, task, self.format)
+        check(task, motions)
         with share_bar("fitting") as progress:
-            found = identify(task, self.model or DEFAULT_MODEL, motions, self.seed, progress)
+            found = identify(task, self.model, motions, self.seed, progress)
         save(found, self.out, list(logs), self.seed)
+        if found.why:
+            print(found.why)
         _print_fit(found.rung.name, found.fit)
         draw(load(self.out), motions, "the logs it was fitted to", self.out / "report.png")
         print(f"{self.out}: dynamics, dynamics.json, report.png")

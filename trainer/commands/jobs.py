@@ -9,29 +9,32 @@ from protos.hds import v1
 from protos.transport.access import Access
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
+from trainer.commands.gating import labelled, told
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """List the jobs, oldest first.
+    """List the jobs, oldest first; or show all that is known of one.
 
-    Example: hds-trainer jobs
+    Example: hds-trainer jobs 3
     """
 
+    job: Annotated[str, tyro.conf.Positional] = ""
+    """A job's id, to show its figures again."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
     access: Access = field(default_factory=Access)
 
     def run(self) -> None:
-        """Print a line for each."""
+        """Print a line for each, or all of one."""
         client = TrainerClient(self.trainer, self.access)
+        if self.job:
+            _show(client.job(self.job))
+            return
         response = client.call(client.training.ListJobs, v1.ListJobsRequest())
         assert isinstance(response, v1.ListJobsResponse)
         for job in response.jobs:
-            kind = v1.JobKind.Name(job.kind).removeprefix("JOB_KIND_").lower()
-            state = v1.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
-            words = (job.id, kind, job.options.task, state, f"{job.progress:4.0%}", job.error or job.phase)
-            print("  ".join(words))
+            print(_line(job))
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,18 @@ class Cancel:
         response = client.call(client.training.CancelJob, v1.CancelJobRequest(id=self.job))
         assert isinstance(response, v1.CancelJobResponse)
         print(f"job {self.job}: {v1.JobState.Name(response.job.state).removeprefix('JOB_STATE_').lower()}")
+
+
+def _line(job: v1.Job) -> str:
+    kind = v1.JobKind.Name(job.kind).removeprefix("JOB_KIND_").lower()
+    state = v1.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
+    refused = "" if labelled(job) else f", without label {job.options.label!r}: {'; '.join(job.gate.reasons)}"
+    what = (job.error or job.phase) + refused
+    return "  ".join((job.id, kind, job.options.task, state, f"{job.progress:4.0%}", what))
+
+
+def _show(job: v1.Job) -> None:
+    print(_line(job))
+    if job.dynamics_model:
+        print(f"dynamics model {job.dynamics_model}, {job.learned_fraction:.0%} of the trajectories")
+    print("\n".join(told(job)))

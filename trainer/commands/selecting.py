@@ -14,6 +14,8 @@ class Data:
     """Only these sessions."""
     tags: tuple[str, ...] = ()
     """Only sessions with one of these tags."""
+    plants: tuple[str, ...] = ()
+    """Only sessions of these plants, by the names that 'hds-trainer experience' shows."""
     policies: tuple[str, ...] = ()
     """Only episodes in which one of these policies acted (versions, or their first digits)."""
     since: str = ""
@@ -31,6 +33,7 @@ class Data:
             task=task,
             sessions=self.sessions,
             tags=self.tags,
+            plants=self.plants,
             policies=self.policies,
             since_unix_ns=_unix_ns("since", self.since),
             until_unix_ns=_unix_ns("until", self.until),

@@ -7,6 +7,7 @@ from protos.hds import v1
 from protos.transport.access import Access
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
+from trainer.commands.gating import check_labelled, told, with_gate
 from trainer.commands.selecting import Data
 
 
@@ -24,7 +25,10 @@ class Train:
     epochs: int = 0
     """Epochs of PODS; 0 is the default of the trainer."""
     label: str = "candidate"
-    """Label that the new policy gets; controllers follow 'stable'."""
+    """Label that the new policy gets if it passes the gate; controllers follow 'stable'."""
+    gate: str = ""
+    """Least success in its model, in [0, 1], for the label; 'off' gives the label whatever the gate says. The
+    default is the task's own, or 0.9. Where the gate refuses, the exit status is 3."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
     access: Access = field(default_factory=Access)
@@ -32,6 +36,7 @@ class Train:
     def run(self) -> None:
         """Queue it, and follow it to its end."""
         options = v1.TrainingOptions(task=self.task, seed=self.seed, epochs=self.epochs, label=self.label)
+        options = with_gate(options, self.gate)
         client = TrainerClient(self.trainer, self.access)
         _follow(client, client.start_training(options))
 
@@ -51,11 +56,16 @@ class Refit:
     epochs: int = 0
     """Epochs of PODS; 0 is the default of the trainer."""
     label: str = "candidate"
-    """Label that the new policy gets; controllers follow 'stable'."""
-    dynamics_model: str = ""
-    """'friction', 'drive' (friction, motor gain, rotor), 'physics' (friction, motor gain, masses, delay),
-    'residual', 'friction-residual', 'physics-residual', 'black-box', any of them with '-ensemble', or 'auto',
-    which picks the one that predicts held-out data best; empty is the default of the trainer."""
+    """Label that the new policy gets if it passes the gate; controllers follow 'stable'."""
+    gate: str = ""
+    """Least success in its model, in [0, 1], for the label; 'off' gives the label whatever the gate says. The
+    default is the task's own, or 0.9. Where the gate refuses, the exit status is 3."""
+    dynamics_model: str = "auto"
+    """'auto' picks the physics that predicts held-out data best, with a network on top where that predicts
+    badly; or 'friction', 'drive' (friction, motor gain, rotor), 'physics' (friction, motor gain, masses,
+    delay), 'residual', 'friction-residual', 'physics-residual', 'black-box', any of them with '-ensemble'."""
+    mix: bool = False
+    """Learn from several plants as if they were one."""
     data: Data = field(default_factory=Data)
     data_of: str = ""
     """A version, or its first digits: use just the data that it was fitted to."""
@@ -68,21 +78,27 @@ class Refit:
     def run(self) -> None:
         """Queue it, and follow it to its end."""
         options = v1.TrainingOptions(task=self.task, seed=self.seed, epochs=self.epochs, label=self.label)
+        options = with_gate(options, self.gate)
         request = v1.StartRefitRequest(
             options=options,
             dynamics_model=self.dynamics_model,
             learned_fraction=self.learned_fraction,
             data=self.data.selection(),
             data_of=self.data_of,
+            mix=self.mix,
         )
         client = TrainerClient(self.trainer, self.access)
         job = client.start_refit(request)
-        print(f"job {job.id} uses data of {len(job.data.watermarks)} sessions")
+        print(f"job {job.id}: {job.notes[0]}")
         _follow(client, job)
 
 
 def _follow(client: TrainerClient, job: v1.Job) -> None:
-    """Show a job until it ends, and print its figures."""
+    """Show a job until it ends, and print its figures.
+
+    Raises:
+        GateRefused: its policy did not get its label.
+    """
     from trainer.report.progress import job_bar
 
     try:
@@ -91,8 +107,5 @@ def _follow(client: TrainerClient, job: v1.Job) -> None:
     except KeyboardInterrupt:
         print(f"job {job.id} goes on; 'hds-trainer cancel {job.id}' ends it", file=sys.stderr)
         raise
-    seconds = job.metrics.get("real_seconds")
-    learned = "" if seconds is None else f", learned from {seconds:.2f} s of real data"
-    print(f"policy {job.policy_version} has label {job.options.label!r}{learned}")
-    for name in sorted(job.metrics):
-        print(f"  {name}: {job.metrics[name]:.4g}")
+    print("\n".join(told(job)))
+    check_labelled(job)

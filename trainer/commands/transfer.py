@@ -115,6 +115,7 @@ class Import:
         return _module(kind).read(self.file)
 
     def _read_log(self, kind: str) -> tuple[list[Recording], list[str]]:
+        from trainer.dynamics.contradictions import check as check_motions
         from trainer.logs.log_format import default_format, read_format
         from trainer.tasks import load_task
         from trainer.transfer.from_log import from_csv, from_parquet, recorded
@@ -129,6 +130,7 @@ class Import:
             layout = read_format(self.format, task) if self.format else default_format(task)
             read = from_csv if kind == "csv" else from_parquet
             motions, notes = read(self.file, task, layout)
+        check_motions(task, motions)
         purpose = v1.PURPOSE_COLLECT if self.purpose == "collect" else v1.PURPOSE_EVALUATE
         steps = sum(len(motion.u) for motion in motions)
         notes.append(f"{len(motions)} stretches, {steps} control steps, {steps * task.control_dt:.2f} s")

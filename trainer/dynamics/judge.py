@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.rung import WINDOW_STEPS, Calibration, HorizonError, Rung
+from protos import kinematics
+from trainer.dynamics.rung import WINDOW_STEPS, Calibration, Comparison, HorizonError, Rung
 from trainer.dynamics.windows import Motion, remembering
 from trainer.learning.trajectory import replay
 from trainer.tasks.task import Task
@@ -21,6 +22,12 @@ from trainer.tasks.task import Task
 HORIZONS = (0.5, 1.0)
 """[s]"""
 STARTS = 96
+SEPARATE = 8
+"""Predictions that do not overlap, for a comparison."""
+MOST = 1e12
+"""Stands for a squared error that is not finite."""
+STUDENT = (12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16, 2.14, 2.13, 2.0)
+"""Student's t for 95 %, both sides, from 1 degree of freedom on."""
 NINETY = 1.645
 """Standard deviations that hold 90 % of a normal distribution, on both sides."""
 
@@ -36,9 +43,11 @@ def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -
         return {}
     longest = round(HORIZONS[-1] / task.control_dt)
     motions = remembering(held_out, rung.memory)
-    x, u, ahead = _starts(motions, longest)
+    x, u, ahead, place = _starts(motions, longest)
     n = len(task.state_names)
-    learned, simulator = (predict(rung, task)(at, x[:, 0], u) for at in (theta, rung.nothing(task)))
+    learned, simulator = (
+        np.asarray(predict(rung, task)(at, x[:, 0], u)) for at in (theta, rung.nothing(task))
+    )
     errors: dict[float, HorizonError] = {}
     for horizon in HORIZONS:
         step = round(horizon / task.control_dt)
@@ -47,11 +56,55 @@ def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -
             continue
         truth, start = x[reached, step, :n], x[reached, 0, :n]
         change = np.maximum(np.sqrt(np.mean((truth - start) ** 2, axis=0)), 1e-6)
-        off = [np.asarray(part)[reached, step, :n] - truth for part in (learned, simulator)]
+        off = [part[reached, step, :n] - truth for part in (learned, simulator)]
         share = float(np.sqrt(np.mean(np.nan_to_num((off[0] / change) ** 2, nan=1e6, posinf=1e6))))
         sizes = [_medians(part[:, : task.positions]) for part in (*off, start - truth)]
-        errors[horizon] = HorizonError(learned=sizes[0], simulator=sizes[1], still=sizes[2], share=share)
+        errors[horizon] = HorizonError(sizes[0], sizes[1], sizes[2], share)
+    if not errors:
+        return {}
+    noise = kinematics.noise(motion.x for motion in held_out)
+    step = _comparable_steps(held_out, task.control_dt)
+    blocks = np.unique(np.stack([place[:, 0], place[:, 1] // step], axis=1), axis=0, return_inverse=True)[1]
+    reached = ahead >= step
+    truth, start = x[reached, step, :n], x[reached, 0, :n]
+    off, *others = (end - truth for end in (learned[reached, step, :n], simulator[reached, step, :n], start))
+    change = np.maximum(np.sqrt(np.mean((truth - start) ** 2, axis=0)), 1e-6)
+    over = [
+        _compare(off, other, change, noise, blocks.ravel()[reached], step * task.control_dt)
+        for other in others
+    ]
+    first = min(errors)
+    errors[first] = errors[first]._replace(over_simulator=over[0], over_still=over[1])
     return errors
+
+
+def _comparable_steps(held_out: list[Motion], dt: float) -> int:
+    """Return how many steps ahead to compare: the shortest horizon, or less to have enough apart."""
+    steps = sum(len(motion.u) for motion in held_out)
+    return max(1, min(round(HORIZONS[0] / dt), steps // SEPARATE))
+
+
+def _compare(
+    off: np.ndarray,
+    other: np.ndarray,
+    change: np.ndarray,
+    noise: np.ndarray,
+    block: np.ndarray,
+    ahead_s: float,
+) -> Comparison | None:
+    """Compare errors [W, n] with those of a reference; starts of one `block` [W] overlap."""
+    square = lambda part: np.minimum(np.nan_to_num(part**2, nan=MOST, posinf=MOST), MOST)  # noqa: E731
+    worse = np.mean((square(off) - square(other)) / change**2, axis=1)
+    means = np.array([worse[block == one].mean() for one in np.unique(block)])
+    if len(means) < 2:
+        return None
+    small = (
+        STUDENT[min(len(means) - 2, len(STUDENT) - 1)] / 2.0
+    )  # few blocks: their deviation is not known well
+    rms = [np.sqrt(square(part).mean(axis=0)) for part in (off, other)]
+    counts = bool(np.any(rms[0] - rms[1] > noise))
+    error = small * float(means.std(ddof=1) / np.sqrt(len(means)))
+    return Comparison(float(means.mean()), error, counts, ahead_s)
 
 
 def calibrate(rung: Rung, task: Task, members: Any, held_out: list[Motion]) -> Calibration | None:
@@ -59,7 +112,7 @@ def calibrate(rung: Rung, task: Task, members: Any, held_out: list[Motion]) -> C
     if not held_out:
         return None
     step, n = round(HORIZONS[0] / task.control_dt), len(task.state_names)
-    x, u, reaches = _starts(remembering(held_out, rung.memory), round(HORIZONS[-1] / task.control_dt))
+    x, u, reaches, _ = _starts(remembering(held_out, rung.memory), round(HORIZONS[-1] / task.control_dt))
     reached = reaches >= step
     if reached.sum() < 4:
         return None
@@ -77,11 +130,14 @@ def _medians(errors: np.ndarray) -> tuple[float, ...]:
     return tuple(float(v) for v in np.median(np.abs(errors), axis=0))
 
 
-def _starts(motions: list[Motion], longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x[W, L + 1, n] and u[W, L, m], padded where a motion ends, and how far each reaches [W]."""
+def _starts(motions: list[Motion], longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return x[W, L + 1, n], u[W, L, m], padded where a motion ends, how far each reaches, its beginning.
+
+    That is [W, 2], the motion's number and the step in it.
+    """
     places = [(i, t) for i, motion in enumerate(motions) for t in range(len(motion.u))]
     chosen = np.linspace(0, len(places) - 1, STARTS).round().astype(int)
-    x, u, ahead = [], [], []
+    x, u, ahead, begins = [], [], [], []
     for i, t in (places[k] for k in chosen):
         motion = motions[i]
         steps = min(longest, len(motion.u) - t)
@@ -89,7 +145,8 @@ def _starts(motions: list[Motion], longest: int) -> tuple[np.ndarray, np.ndarray
         x.append(np.pad(motion.x[t : t + steps + 1], rest, mode="edge"))
         u.append(np.pad(motion.u[t : t + steps], rest))
         ahead.append(steps)
-    return np.stack(x), np.stack(u), np.array(ahead)
+        begins.append((i, t))
+    return np.stack(x), np.stack(u), np.array(ahead), np.array(begins)
 
 
 @functools.lru_cache(maxsize=8)

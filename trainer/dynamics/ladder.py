@@ -1,13 +1,13 @@
-"""The rungs by name, and `auto`, which picks one by its error on data held out."""
+"""The rungs by name, and `auto`, the default, which picks one by its error on data held out."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 
-from trainer.dynamics.black_box_rung import BlackBoxRung, suits
+from trainer.dynamics.black_box_rung import BlackBoxRung
 from trainer.dynamics.ensemble_rung import EnsembleRung
-from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS, ROTOR
+from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS, ROTOR, position_names
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.dynamics.residual_rung import ResidualRung
 from trainer.dynamics.rung import Fit, Rung
@@ -16,6 +16,7 @@ from trainer.tasks.task import Task
 
 AUTO = "auto"
 DEFAULT_RUNG = "friction"
+"""The family that a first training runs in."""
 ENSEMBLE = "-ensemble"
 
 _FRICTION = PhysicsRung()
@@ -34,22 +35,27 @@ LADDER: dict[str, Rung] = {
         BlackBoxRung(),
     )
 }
-"""From few parameters to many, roughly: `auto` prefers the earlier of two that are about as good."""
+"""From few parameters to many, roughly."""
 
 BETTER = 0.9
 """`auto` takes a later rung only if its error is below this share of the best so far."""
+GOOD = 0.1
+"""`auto` asks no network where physics predicts to this share of the typical change, half a second ahead."""
+PHYSICAL = ("friction", "drive", "physics")
+"""What `auto` tries first: few parameters, fitted within seconds."""
 
 
 class Choice(NamedTuple):
-    """A rung, its fit, and the error of every rung that was tried, by name."""
+    """A rung, its fit, the error of every rung that was tried, by name, and why it was chosen, in words."""
 
     rung: Rung
     fit: Fit
     errors: dict[str, float]
+    why: str
 
 
 def rung(name: str) -> Rung:
-    """Return the rung called `name`; empty means the default, `NAME-ensemble` several fits of NAME.
+    """Return the rung called `name`; empty is the first, `NAME-ensemble` several fits of NAME.
 
     Raises:
         ValueError: naming the choices, if there is none of that name.
@@ -65,27 +71,62 @@ def rung(name: str) -> Rung:
 
 
 def known_name(name: str) -> str:
-    """Return what a fit by `name` is called: a rung's full name, or `auto`.
+    """Return what a fit by `name` is called: a rung's full name, or `auto`, which empty means.
 
     Raises:
         ValueError: naming the choices.
     """
-    return AUTO if name == AUTO else rung(name).name
+    return AUTO if name in {"", AUTO} else rung(name).name
 
 
 def fit_best(task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]) -> Choice:
-    """Fit every rung and return the one that predicts held-out motion best, 0.5 s ahead."""
-    chosen: Choice | None = None
-    errors: dict[str, float] = {}
-    suitable = [rung for rung in LADDER.values() if rung.name != BlackBoxRung.name or suits(task)]
-    for tried, candidate in enumerate(suitable):
-        told = lambda share, tried=tried: progress((tried + share) / len(suitable))  # noqa: E731
-        fit = candidate.fit(task, motions, jax.random.fold_in(key, tried), told)
-        errors[candidate.name] = held_out_error(fit)
-        if chosen is None or errors[candidate.name] < BETTER * held_out_error(chosen.fit):
-            chosen = Choice(candidate, fit, errors)
-    assert chosen is not None, "the ladder has rungs"
-    return chosen
+    """Fit physics, and a network on top where that predicts badly; return what predicts held-out motion best.
+
+    A network alone is never chosen: from seconds of data it learns no plant, and believes that it did.
+    """
+    fits: dict[str, Fit] = {}
+
+    def tried(name: str) -> float:
+        place = len(fits)
+        told = lambda share: progress((place + share) / (len(PHYSICAL) + 1))  # noqa: E731
+        fits[name] = LADDER[name].fit(task, motions, jax.random.fold_in(key, list(LADDER).index(name)), told)
+        return held_out_error(fits[name])
+
+    best, error = "", float("inf")
+    for name in PHYSICAL:
+        found = tried(name)
+        if not best or found < BETTER * error:
+            best, error = name, found
+    residual = f"{best}-residual"
+    if error > GOOD and fits[best].errors and residual in LADDER and tried(residual) < BETTER * error:
+        best = residual
+    progress(1.0)
+    errors = {name: held_out_error(fit) for name, fit in fits.items()}
+    return Choice(LADDER[best], fits[best], errors, _why(task, best, fits))
+
+
+def _why(task: Task, best: str, fits: dict[str, Fit]) -> str:
+    """Return in words which rung was chosen, and what each predicts, in the units of the task."""
+    if not fits[best].errors:
+        return f"auto chose {best!r}: the data is too short to hold some of it out, so the first is taken"
+    horizon = min(fits[best].errors)
+    units = [name.rpartition("[")[2].rstrip("]") for name in task.state_names]
+    names = position_names(task)
+
+    def described(sizes: tuple[float, ...]) -> str:
+        parts = zip(names, sizes, units, strict=False)
+        return ", ".join(f"{name} {size:.3g} {unit}" for name, size, unit in parts)
+
+    tried = {name: fit.errors[horizon] for name, fit in fits.items()}
+    shown = [f"{name!r} {e.share:.1%} ({described(e.learned)})" for name, e in tried.items()]
+    return (
+        f"auto chose {best!r}, by how it predicts motion held out {horizon:g} s ahead; root mean "
+        "square error in "
+        f"shares of the typical change, and median errors: {'; '.join(shown)}; the plain simulator "
+        f"({described(tried[best].simulator)}). A later one is taken if its share is below {BETTER:g} "
+        "of the best "
+        "before"
+    )
 
 
 def held_out_error(fit: Fit) -> float:

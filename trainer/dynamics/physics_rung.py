@@ -200,7 +200,8 @@ class Problem(NamedTuple):
         covariance = np.diag(self.prior.spread**2)
         covariance[np.ix_(free, free)] = 0.0
         covariance += posterior(found, windows, self.prior, free, _blocks(motions)).covariance
-        factor = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(p)))
+        spreads, axes = np.linalg.eigh(covariance)  # of data that tells next to nothing, it is not definite
+        factor = axes * np.sqrt(np.maximum(spreads, 0.0))
         draws = p + np.asarray(jax.random.normal(key, (DRAWS, len(p)))) @ factor.T
         values, told = _values(self.rung, self.task)(jnp.asarray(draws, float), self.unit), {}
         best = _values(self.rung, self.task)(jnp.asarray(p[None], float), self.unit)[0]

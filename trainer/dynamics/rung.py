@@ -25,6 +25,23 @@ class Estimate(NamedTuple):
     identified: bool
 
 
+class Comparison(NamedTuple):
+    """How much worse learned dynamics predict than a reference, over the same starts.
+
+    Attributes:
+        mean: mean squared error, in units of the typical change, minus the reference's; above 0 is worse.
+        error: its standard error; starts that overlap count as one.
+        counts: whether the difference is more than the sensors' noise in any state.
+        ahead_s: how far ahead was predicted [s]; less than the shortest horizon where little was held out, so
+            that there are predictions enough that do not overlap.
+    """
+
+    mean: float
+    error: float
+    counts: bool
+    ahead_s: float = 0.5
+
+
 class HorizonError(NamedTuple):
     """Median size of the open-loop position error [d] at a horizon, in m or rad, on data held out.
 
@@ -33,12 +50,16 @@ class HorizonError(NamedTuple):
         simulator: of the simulator without the learned part.
         still: of "nothing moves".
         share: of the learned dynamics, root mean square over all states in units of their typical change.
+        over_simulator, over_still: how much worse than these the learned dynamics are, at the shortest
+            horizon; None at others, or where the held-out data is too short to tell.
     """
 
     learned: tuple[float, ...]
     simulator: tuple[float, ...]
     still: tuple[float, ...]
     share: float
+    over_simulator: Comparison | None = None
+    over_still: Comparison | None = None
 
 
 class Calibration(NamedTuple):

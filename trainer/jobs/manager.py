@@ -149,6 +149,13 @@ class JobManager:
         if isinstance(outcome, Failed):
             job.state, job.error = v1.JOB_STATE_FAILED, outcome.message
             return
+        verdict = outcome.verdict
+        job.gate.CopyFrom(
+            v1.GateVerdict(
+                passed=verdict.passed, off=job.options.gate_off, reasons=verdict.reasons, notes=verdict.notes
+            )
+        )
+        job.notes.extend(outcome.notes)
         self._publishing = job.id
         try:
             await _persistently(lambda: self._publish(job, outcome), job)

@@ -1,9 +1,7 @@
 """The recipe of a job: (fit dynamics,) train, choose the best, export."""
 
-import dataclasses
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,31 +12,28 @@ from flax.serialization import from_state_dict, to_state_dict
 from trainer.checkpoint.export import export
 from trainer.checkpoint.metadata import PolicyMetadata
 from trainer.checkpoint.reader import read_item, read_policy
-from trainer.dynamics.ladder import AUTO, fit_best, rung
-from trainer.dynamics.report import figures
-from trainer.dynamics.rung import Fit, Rung
-from trainer.dynamics.windows import Motion, finite
+from trainer.dynamics.ladder import rung
+from trainer.dynamics.rung import Fit
+from trainer.jobs.gate import THRESHOLD, Evidence, Judged, judge
 from trainer.jobs.learner import Learner, learner, stacked
-from trainer.jobs.request import LEARNED_FRACTION, JobRequest, NoData, Progress, Published
+from trainer.jobs.refit import Report, fit_dynamics, real_seconds, recorded
+from trainer.jobs.request import LEARNED_FRACTION, JobRequest, Progress, Published, Verdict
+from trainer.jobs.task_check import LearnedNothing, check_task, why_nothing
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
 from trainer.learning.pods_state import PODSInfo, PODSState
-from trainer.store.database import StoreUnavailable, open_database
-from trainer.store.experience import ExperienceStore
-from trainer.store.records import COLLECT, RecordedEpisode
+from trainer.learning.trajectory import Theta
+from trainer.store.records import RecordedEpisode
 from trainer.tasks import load_task
-from trainer.tasks.task import Task, check_fits
 
 log = logging.getLogger(__name__)
-
-Report = Callable[[Progress], None]
 
 EVALUATION_EPISODES = 256
 FIRST_EPOCHS = 100
 """In simulation alone, where success is reached after about 25; real data are worth the longer training."""
 ENOUGH, ROUNDS = 0.95, 3
 """A training whose best policy succeeds less often in its model goes on from there, so many times at most."""
-TRIES, AGAIN_S = 600, 1.0
-"""How often to ask a database that is away, and how long to wait in between."""
+MOST_NOT_FINITE = 0.5
+"""A training of which a larger share of the steps was not finite has learned nothing."""
 
 
 def run(request: JobRequest, report: Report) -> Published:
@@ -46,15 +41,17 @@ def run(request: JobRequest, report: Report) -> Published:
 
     Raises:
         NoData: a refit without recorded data.
-        ValueError: an unknown task or rung, a fraction out of bounds, or data of a plant that the task's file
-            does not describe any more.
+        ValueError: an unknown task or rung, a task whose functions are not finite, a fraction out of bounds,
+            data of a plant that the task's file does not describe any more, or that contradicts the task.
+        LearnedNothing: the training's numbers were not finite.
     """
-    task, metrics = load_task(request.task), {}
+    task, metrics, notes = load_task(request.task), {}, []
     key_fit, key_train = jax.random.split(jax.random.key(request.seed))
-    episodes = _recorded(request, task, report) if request.refit else []
-    chosen, fit = rung(""), None  # without data, the family that a default refit has compiled too
+    check_task(task, key_train)
+    episodes = recorded(request, task, report) if request.refit else []
+    chosen, fit = rung(""), None
     if request.refit:
-        chosen, fit = _fit(request, task, episodes, key_fit, report, metrics)
+        chosen, fit = fit_dynamics(request, task, episodes, key_fit, report, metrics, notes)
     parts = learner(task, chosen)
     fraction = _fraction(request, fit)
     started = time.monotonic()
@@ -63,73 +60,47 @@ def run(request: JobRequest, report: Report) -> Published:
     warm = _warm_start(parts, request)
     best = train_policy(parts, fit, fraction, config, key_train, warm, report, metrics, rounds)
     metrics["train_seconds"] = time.monotonic() - started
+    verdict = _verdict(request, parts, fit, best, metrics, config)
     metrics["simulation_success"], metrics["simulation_cost"] = _in_simulation(parts, best)
     report(Progress("publishing", 1.0, metrics))
-    return _publish(request, parts, episodes, fit, fraction, best, metrics)
+    return _publish(request, parts, episodes, fit, fraction, best, metrics, verdict, notes)
 
 
-def _recorded(request: JobRequest, task: Task, report: Report) -> list[RecordedEpisode]:
-    """Return what a refit learns from; while the database is away, wait for it, for a while."""
-    for _ in range(TRIES - 1):
-        try:
-            return _read(request, task)
-        except (OSError, StoreUnavailable) as error:
-            report(Progress(f"waiting: {error}", 0.0))
-            time.sleep(AGAIN_S)
-    return _read(request, task)
-
-
-def _read(request: JobRequest, task: Task) -> list[RecordedEpisode]:
-    engine = open_database(request.database)
-    try:
-        store = ExperienceStore(engine)
-        episodes = store.episodes(dataclasses.replace(request.data, task=task.name, purpose=COLLECT))
-        for name in {episode.session for episode in episodes}:
-            session = store.session(name)
-            assert session is not None, "an episode belongs to a session"
-            check_fits(
-                session.state_names, session.action_names, session.control_dt_s, task, f"session {name}"
-            )
-    finally:
-        engine.dispose()
-    if not episodes:
-        raise NoData(request.task)
-    return episodes
-
-
-def _fit(
+def _verdict(
     request: JobRequest,
-    task: Task,
-    episodes: list[RecordedEpisode],
-    key: jax.Array,
-    report: Report,
+    parts: Learner,
+    fit: Fit | None,
+    best: Best,
     metrics: dict[str, float],
-) -> tuple[Rung, Fit]:
-    """Fit the rung that was asked for, or every rung to choose the best."""
-    started, name = time.monotonic(), request.dynamics_model
-    phase = f"fitting {'every' if name == AUTO else rung(name).name} dynamics"
-    metrics["real_seconds"] = real_seconds(episodes)
-    report(Progress(phase, 0.0, metrics))
-    motions = finite([Motion(episode.x, episode.u) for episode in episodes])
-    if left_out := sum(e.u.shape[0] for e in episodes) - sum(motion.u.shape[0] for motion in motions):
-        metrics["left_out_real_steps"] = left_out
-        log.warning("%d recorded steps are left out: a number in them is not finite", left_out)
-    told = lambda share: report(Progress(phase, 0.2 * share, metrics))  # noqa: E731
-    if name == AUTO:
-        choice = fit_best(task, motions, key, told)
-        chosen, fit = choice.rung, choice.fit
-        metrics |= {f"held-out error of {tried}": error for tried, error in choice.errors.items()}
-    else:
-        chosen = rung(name)
-        fit = chosen.fit(task, motions, key, told)
-    metrics |= figures(task, fit)
-    metrics["refit_seconds"] = time.monotonic() - started
-    return chosen, fit
+    config: HDSConfig,
+) -> Verdict:
+    """Return what the gate says of the best policy.
 
-
-def real_seconds(episodes: list[RecordedEpisode]) -> float:
-    """Return the length of all `episodes` together [s]."""
-    return sum(episode.u.shape[0] * episode.control_dt_s for episode in episodes)
+    Raises:
+        LearnedNothing: its cost, or most of the training, was not finite.
+    """
+    pods = parts.pods.config
+    steps = pods.batch * pods.horizon * config.epochs * metrics["training_rounds"]
+    left_out = metrics.get("left_out_steps", 0.0) / steps
+    models = judged_models(parts, fit)
+    if left_out > MOST_NOT_FINITE or not np.isfinite(best.cost):
+        theta = jax.tree.map(lambda leaf: leaf[0], models)
+        why = why_nothing(parts.pods.task, parts.pods.model, theta, jax.random.key(request.seed))
+        raise LearnedNothing(
+            f"nothing was learned: {left_out:.0%} of the training's steps were left out as not finite, "
+            "and the "
+            f"policy's cost is {best.cost:g}; {why}"
+        )
+    key = jax.random.key(request.seed)
+    nothing = jax.tree.map(jnp.zeros_like, best.policy)
+    scored = [
+        Judged(*(np.asarray(part) for part in parts.evaluate(policy, models, key)))
+        for policy in (best.policy, nothing, parts.policy.init(key))
+    ]
+    threshold = next(g for g in (request.gate, parts.task.gate, THRESHOLD) if g is not None)
+    references = {"no action": scored[1], "the untrained network": scored[2]}
+    has_success = parts.task.has_success
+    return judge(Evidence(scored[0], references, fit, left_out, has_success, threshold))
 
 
 def _fraction(request: JobRequest, fit: Fit | None) -> float:
@@ -164,6 +135,13 @@ def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
     return fresh._replace(**jax.tree_util.tree_map_with_path(carried, networks))
 
 
+def judged_models(parts: Learner, fit: Fit | None) -> Theta:
+    """Return the models that policies are judged in: those of the fit alone, where there is one."""
+    nothing = parts.rung.nothing(parts.task)
+    members = stacked(nothing) if fit is None else fit.members
+    return mixture(nothing, members, 1.0 if fit else 0.0, EVALUATION_EPISODES)
+
+
 def train_policy(
     parts: Learner,
     fit: Fit | None,
@@ -182,7 +160,7 @@ def train_policy(
     nothing = parts.rung.nothing(parts.task)
     members = stacked(nothing) if fit is None else fit.members
     theta = mixture(nothing, members, fraction, parts.pods.config.batch)
-    judged_in = mixture(nothing, members, 1.0 if fit else 0.0, EVALUATION_EPISODES)
+    judged_in = judged_models(parts, fit)
     phase, offset = (
         ("training in simulation", 0.0) if fit is None else ("training with learned dynamics", 0.2)
     )
@@ -232,6 +210,8 @@ def _publish(
     fraction: float,
     best: Best,
     metrics: dict[str, float],
+    verdict: Verdict,
+    notes: list[str],
 ) -> Published:
     watermarks: dict[str, int] = {}
     for episode in episodes:
@@ -262,4 +242,5 @@ def _publish(
     served = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), best.policy)
     dynamics = to_state_dict(members)
     version = export(request.checkpoints, served, metadata, dynamics, training)
-    return Published(version, request.parent, metadata.real_seconds, metadata.metrics)
+    real, figures = metadata.real_seconds, metadata.metrics
+    return Published(version, request.parent, real, figures, verdict, tuple(notes))

@@ -32,6 +32,7 @@ class JobRequest:
         database: URL of the store.
         checkpoints: directory of the published policies.
         data: what a refit uses.
+        gate: least success in its model; None for the task's own or the default.
     """
 
     refit: bool
@@ -44,6 +45,7 @@ class JobRequest:
     database: str
     checkpoints: Path
     data: Selection = EVERYTHING
+    gate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,27 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Whether a policy may have its label; otherwise why not, in words, each with what to try.
+
+    `notes` say what was not judged, and why.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Published:
-    """The checkpoint is complete on disk."""
+    """The checkpoint is complete on disk; `verdict` says whether it may have its label, `notes` the rest."""
 
     version: str
     parent: str
     real_seconds: float
     metrics: dict[str, float]
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

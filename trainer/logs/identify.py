@@ -10,7 +10,7 @@ import numpy as np
 from flax.serialization import from_bytes, to_bytes
 
 from trainer.dynamics.ensemble_rung import EnsembleRung
-from trainer.dynamics.ladder import AUTO, fit_best
+from trainer.dynamics.ladder import AUTO, fit_best, known_name
 from trainer.dynamics.ladder import rung as rung_of
 from trainer.dynamics.physics_rung import PhysicsRung
 from trainer.dynamics.residual_rung import ResidualRung
@@ -19,7 +19,6 @@ from trainer.dynamics.windows import Motion
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
-DEFAULT_MODEL = "drive"
 DESCRIPTION, PARAMETERS = "dynamics.json", "dynamics.msgpack"
 
 
@@ -30,6 +29,8 @@ class Identified(NamedTuple):
     rung: Rung
     fit: Fit
     frictionless: Fit
+    why: str = ""
+    """Why `auto` chose the rung; empty if it was named."""
 
 
 def without_friction(rung: Rung) -> PhysicsRung:
@@ -51,14 +52,16 @@ def identify(
     """
     key, key_reference = jax.random.split(jax.random.key(seed))
     told = lambda share: progress(0.7 * share)  # noqa: E731
-    if model == AUTO:
-        rung, fit, _ = fit_best(task, motions, key, told)
+    why = ""
+    if known_name(model) == AUTO:
+        choice = fit_best(task, motions, key, told)
+        rung, fit, why = choice.rung, choice.fit, choice.why
     else:
         rung = rung_of(model)
         fit = rung.fit(task, motions, key, told)
     reference = without_friction(rung)
     frictionless = reference.fit(task, motions, key_reference, lambda share: progress(0.7 + 0.3 * share))
-    return Identified(task, rung, fit, frictionless)
+    return Identified(task, rung, fit, frictionless, why)
 
 
 def save(found: Identified, directory: Path, logs: list[Path], seed: int) -> None:

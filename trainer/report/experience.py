@@ -8,12 +8,13 @@ from rich.table import Table
 COLUMNS = ("session", "task", "plant", "source", "begun", "tags", "policy", "collect\n[s]", "evaluate\n[s]",
            "return", "success", "fall-\nbacks")  # fmt: skip
 NUMBERS = COLUMNS[7:]
+SUCCESS = {True: "yes", False: "no", None: "not judged"}
 
 
 def experience_table(sessions: list[dict[str, Any]], episodes: bool) -> Table:
     """Return a table with a row per session, and one per episode if asked for.
 
-    Returns are means over the episodes, success is a share.
+    Returns are means over the episodes, success is a share of those that are judged.
     """
     table = Table(box=SIMPLE_HEAD)
     for column in COLUMNS:
@@ -31,8 +32,8 @@ def experience_table(sessions: list[dict[str, Any]], episodes: bool) -> Table:
             ", ".join(policies) or "-",
             f"{session['collect_s']:.1f}",
             f"{session['evaluate_s']:.1f}",
-            f"{sum(row['return'] for row in rows) / len(rows):.1f}",
-            f"{sum(row['success'] for row in rows) / len(rows):.0%}",
+            _mean([row["return"] for row in rows], ".1f"),
+            _mean([row["success"] for row in rows], ".0%"),
             str(session["fallback_steps"]),
         )
         for row in rows if episodes else ():
@@ -43,12 +44,20 @@ def experience_table(sessions: list[dict[str, Any]], episodes: bool) -> Table:
 def _of_episode(row: dict[str, Any]) -> list[str]:
     seconds = {row["purpose"]: f"{row['seconds']:.1f}"}
     end = "terminated" if row["terminated"] else "truncated" if row["truncated"] else "cut off"
+    if row["end"] not in {"unspecified", "clock"}:
+        end += f" ({row['end'].replace('_', ' ')})"
     return [
         "", "", "", "", end,
         ", ".join(version[:8] for version in row["policies"]) or "-",
         seconds.get("collect", ""),
         seconds.get("evaluate", ""),
-        f"{row['return']:.1f}",
-        "yes" if row["success"] else "no",
+        _mean([row["return"]], ".1f"),
+        SUCCESS[row["success"]],
         str(row["fallback_steps"]),
     ]  # fmt: skip
+
+
+def _mean(values: list[float | None], form: str) -> str:
+    """Return the mean of what is known, formatted; a dash if nothing is."""
+    known = [value for value in values if value is not None]
+    return format(sum(known) / len(known), form) if known else "-"

@@ -19,6 +19,8 @@ from trainer.services.experience_messages import (
     encode_summary,
 )
 from trainer.services.group_commit import GroupCommit
+from trainer.services.plant_scores import plant_records
+from trainer.services.scoring import Scorer
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import Batch, Selection, SequenceGap
 from trainer.tasks import is_file, load_task
@@ -29,9 +31,9 @@ CHUNK = 500
 class ExperienceService(v1.ExperienceServiceServicer):
     """The durable record behind gRPC; database calls run beside the event loop."""
 
-    def __init__(self, store: ExperienceStore, trusts: Callable[[str], bool]) -> None:
+    def __init__(self, store: ExperienceStore, trusts: Callable[[str], bool], score: Scorer) -> None:
         """Serve `store`; `trusts(task)` says whether whoever appends may have a task's file loaded."""
-        self._store = store
+        self._store, self._score = store, score
         self._trusts = trusts
         self._commits = GroupCommit(store)
         self._loaded: set[str] = set()
@@ -99,7 +101,16 @@ class ExperienceService(v1.ExperienceServiceServicer):
             self._loaded.add(task)
 
     def _scored(self, wanted: Selection) -> list[v1.Episode]:
-        return [encode_episode(episode) for episode in self._store.episodes(wanted)]
+        return [encode_episode(episode, self._score(episode)) for episode in self._store.episodes(wanted)]
+
+    async def ScorePolicies(
+        self, request: v1.ScorePoliciesRequest, context: grpc.aio.ServicerContext
+    ) -> v1.ScorePoliciesResponse:
+        """Say what policies did on the plant."""
+        wanted = await _selection(request.selection, context)
+        records = await asyncio.to_thread(plant_records, self._store, self._score, wanted)
+        scores = [await asyncio.to_thread(record.message) for record in records.values()]
+        return v1.ScorePoliciesResponse(scores=scores)
 
     async def ListSessions(
         self, request: v1.ListSessionsRequest, context: grpc.aio.ServicerContext

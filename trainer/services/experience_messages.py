@@ -5,6 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from protos.hds import v1
+from trainer.services.scoring import Score
 from trainer.store.records import (
     STREAM,
     RecordedEpisode,
@@ -74,11 +75,8 @@ def _floats(row: v1.Transition, name: str, values: Collection[float], allowed: t
     return np.asarray(values, np.float32)
 
 
-def encode_episode(episode: RecordedEpisode) -> v1.Episode:
-    """Score an episode and return its message."""
-    from trainer.services.scoring import score_episode  # with JAX
-
-    scored = score_episode(episode)
+def encode_episode(episode: RecordedEpisode, scored: Score) -> v1.Episode:
+    """Return the message of an episode and its score."""
     return v1.Episode(
         session=episode.session,
         episode=episode.episode,
@@ -92,6 +90,8 @@ def encode_episode(episode: RecordedEpisode) -> v1.Episode:
         policy_versions=episode.policy_versions,
         fallback_steps=episode.fallback_steps,
         first_sequence=episode.first_sequence,
+        judged=scored.judged,
+        end=v1.EndCause.Name(episode.end),
     )
 
 
@@ -142,6 +142,7 @@ def decode_selection(message: v1.Selection) -> Selection:
         since_ns=message.since_unix_ns,
         until_ns=message.until_unix_ns,
         watermarks=dict(message.watermarks),
+        plants=tuple(message.plants),
     )
 
 
@@ -156,4 +157,5 @@ def encode_selection(wanted: Selection) -> v1.Selection:
         since_unix_ns=wanted.since_ns,
         until_unix_ns=wanted.until_ns,
         watermarks=wanted.watermarks,
+        plants=wanted.plants,
     )

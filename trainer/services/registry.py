@@ -1,12 +1,13 @@
 """RegistryService: policies, labels, and the files of checkpoints."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
 
 from protos.hds import v1
+from trainer.services.plant_scores import PlantRecord, why_worse
 from trainer.store.registry import AmbiguousLabel, LabelMoved, PolicyEntry, Registry, check_label
 
 CHUNK_BYTES = 1 << 20
@@ -15,8 +16,11 @@ CHUNK_BYTES = 1 << 20
 class RegistryService(v1.RegistryServiceServicer):
     """The registry behind gRPC. Every move of a label goes through it, so watchers hear of each."""
 
-    def __init__(self, registry: Registry, checkpoints: Path) -> None:
-        self._registry = registry
+    def __init__(
+        self, registry: Registry, checkpoints: Path, on_plant: Callable[[], dict[str, PlantRecord]]
+    ) -> None:
+        """Serve `registry`; `on_plant()` returns what each policy did on the plant, by version."""
+        self._registry, self._on_plant = registry, on_plant
         self._checkpoints = checkpoints
         self._moved = asyncio.Condition()
 
@@ -33,13 +37,18 @@ class RegistryService(v1.RegistryServiceServicer):
         """List what was published."""
         del request, context
         entries = await asyncio.to_thread(self._registry.policies)
-        return v1.ListPoliciesResponse(policies=[_record(entry) for entry in entries])
+        records = await asyncio.to_thread(self._on_plant)
+        policies = await asyncio.to_thread(lambda: [_record(e, records.get(e.version)) for e in entries])
+        return v1.ListPoliciesResponse(policies=policies)
 
     async def SetLabel(
         self, request: v1.SetLabelRequest, context: grpc.aio.ServicerContext
     ) -> v1.SetLabelResponse:
         """Move a label."""
         expected = request.expected_version if request.HasField("expected_version") else None
+        if not request.force and (why := await asyncio.to_thread(self._why_worse, request)):
+            message = f"label {request.label!r} is not moved: {why}. --force moves it all the same"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, message)
         try:
             previous = await self.move_label(request.label, request.version, expected)
         except ValueError as error:
@@ -49,6 +58,22 @@ class RegistryService(v1.RegistryServiceServicer):
         except LabelMoved as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return v1.SetLabelResponse(previous_version=previous)
+
+    def _why_worse(self, request: v1.SetLabelRequest) -> str:
+        """Return in what the label's present policy did significantly better; empty if in nothing."""
+        tasks = {entry.version: entry.task for entry in self._registry.policies()}
+        if request.version not in tasks:
+            return ""  # which is told below
+        try:
+            _, present = self._registry.labelled(request.label, tasks[request.version])
+        except ValueError:
+            return ""
+        if present in {"", request.version}:
+            return ""
+        records = self._on_plant()
+        if present not in records or request.version not in records:
+            return ""
+        return why_worse(records[request.version], records[present])
 
     async def WatchLabel(
         self, request: v1.WatchLabelRequest, context: grpc.aio.ServicerContext
@@ -87,7 +112,7 @@ class RegistryService(v1.RegistryServiceServicer):
                 yield v1.DownloadPolicyResponse(path=name, data=content[start : start + CHUNK_BYTES])
 
 
-def _record(entry: PolicyEntry) -> v1.PolicyRecord:
+def _record(entry: PolicyEntry, on_plant: PlantRecord | None) -> v1.PolicyRecord:
     return v1.PolicyRecord(
         version=entry.version,
         task=entry.task,
@@ -96,4 +121,5 @@ def _record(entry: PolicyEntry) -> v1.PolicyRecord:
         metrics=entry.metrics,
         labels=entry.labels,
         created_ns=entry.created_ns,
+        plant=on_plant.message() if on_plant else None,
     )

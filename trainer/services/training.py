@@ -15,6 +15,8 @@ from trainer.store.records import COLLECT, Selection
 from trainer.store.registry import check_label
 
 DEFAULT_LABEL = "candidate"
+SHOWN = 5
+"""Sessions of a plant that are named."""
 
 
 class TrainingService(v1.TrainingServiceServicer):
@@ -49,7 +51,19 @@ class TrainingService(v1.TrainingServiceServicer):
         )
         await self._check(job, context)
         job.data.CopyFrom(await self._data(request, context))
+        job.notes.append(await asyncio.to_thread(self._uses, job.data))
         return v1.StartRefitResponse(job=await self._jobs.start(job))
+
+    def _uses(self, data: v1.Selection) -> str:
+        """Return in words which plants and sessions a refit uses."""
+        by_plant: dict[str, list[str]] = {}
+        for summary in self._experience.sessions(decode_selection(data)):
+            by_plant.setdefault(summary.session.plant, []).append(summary.session.id)
+        shown = (
+            f"{plant} ({', '.join(sessions[:SHOWN])}{', …' if len(sessions) > SHOWN else ''})"
+            for plant, sessions in by_plant.items()
+        )
+        return f"it learns from {sum(map(len, by_plant.values()))} sessions of plant {'; '.join(shown)}"
 
     async def GetJob(self, request: v1.GetJobRequest, context: grpc.aio.ServicerContext) -> v1.GetJobResponse:
         """Return one job."""
@@ -100,6 +114,14 @@ class TrainingService(v1.TrainingServiceServicer):
         found = await asyncio.to_thread(self._experience.sessions, wanted)
         if not found:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(NoData(task)))
+        plants = sorted({summary.session.plant for summary in found})
+        if len(plants) > 1 and not (wanted.plants or request.mix or request.data_of):
+            message = (
+                f"the data is of {len(plants)} plants: {', '.join(plants)}; choose with --data.plants, "
+                "or learn "
+                "from all as if they were one with --mix"
+            )
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, message)
         if not wanted.watermarks:
             watermarks = {summary.session.id: summary.next_sequence for summary in found}
             wanted = dataclasses.replace(wanted, watermarks=watermarks)
@@ -110,6 +132,8 @@ class TrainingService(v1.TrainingServiceServicer):
         try:
             check_label(job.options.label)
             job.dynamics_model = await asyncio.to_thread(_known, job)
+            if not 0.0 <= job.options.gate <= 1.0:
+                raise ValueError(f"the gate must be in [0, 1], or off; got {job.options.gate:g}")
             if not 0.0 <= job.learned_fraction <= 1.0:
                 raise ValueError(f"learned_fraction must be in [0, 1]; got {job.learned_fraction:g}")
         except ValueError as error:

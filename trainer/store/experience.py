@@ -296,6 +296,7 @@ def _selected(query: sa.Select, wanted: Selection) -> sa.Select:
         (wanted.purpose, EPISODES.c.purpose == wanted.purpose),
         (names, SESSIONS.c.id.in_(names)),
         (wanted.tags, SESSIONS.c.id.in_(sa.select(TAGS.c.session).where(TAGS.c.tag.in_(wanted.tags)))),
+        (wanted.plants, SESSIONS.c.plant.in_(wanted.plants)),
         (wanted.since_ns, SESSIONS.c.begun_ns >= wanted.since_ns),
         (wanted.until_ns, SESSIONS.c.begun_ns < wanted.until_ns),
     ]

@@ -61,6 +61,7 @@ class Selection:
         policies: versions, or their first digits, of which one acted in the episode.
         since_ns, until_ns: when the session's first batch came [ns since 1970-01-01 UTC], half open.
         watermarks: by session, the sequence number from which on nothing is taken, and no other session.
+        plants: names of plants, of which one was driven in the session.
     """
 
     task: str = ""
@@ -71,6 +72,7 @@ class Selection:
     since_ns: int = 0
     until_ns: int = 0
     watermarks: dict[str, int] = field(default_factory=dict)
+    plants: tuple[str, ...] = ()
 
 
 class RecordedEpisode(NamedTuple):
@@ -88,6 +90,7 @@ class RecordedEpisode(NamedTuple):
     truncated: bool
     policy_versions: tuple[str, ...]
     fallback_steps: int
+    end: int = 0
 
 
 class SessionSummary(NamedTuple):

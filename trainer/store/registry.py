@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -51,14 +52,18 @@ class Registry:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def publish(self, entry: PolicyEntry) -> None:
-        """Add a policy whose checkpoint is complete; publishing it again changes nothing."""
+    def publish(self, entry: PolicyEntry, gate: str = "", reasons: Sequence[str] = ()) -> None:
+        """Add a policy whose checkpoint is complete; publishing it again changes nothing.
+
+        The audit trail keeps what the gate said, and why.
+        """
         values = {name: value for name, value in vars(entry).items() if name != "labels"}
         with writing(self._engine) as connection:
             known = sa.select(POLICIES.c.version).where(POLICIES.c.version == entry.version)
             if connection.execute(known).first() is None:
                 connection.execute(POLICIES.insert().values(values))
-                note(connection, "publish", entry.version, task=entry.task, parent=entry.parent)
+                detail = {"task": entry.task, "parent": entry.parent, "gate": gate, "reasons": list(reasons)}
+                note(connection, "publish", entry.version, **detail)
 
     def policies(self) -> list[PolicyEntry]:
         """Return every policy with its labels, oldest first."""

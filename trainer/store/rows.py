@@ -82,4 +82,5 @@ def to_episode(rows: list[sa.Row]) -> RecordedEpisode:
         truncated=rows[-1].truncated,
         policy_versions=tuple(dict.fromkeys(row.policy_version for row in rows if row.policy_version)),
         fallback_steps=sum(row.action_source == FALLBACK for row in rows),
+        end=rows[-1].end,
     )

@@ -83,6 +83,7 @@ def brax_task(
         success=success or survived,
         model=make,
         failure=failure,
+        has_success=success is not None,
     )
 
 

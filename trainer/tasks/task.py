@@ -54,6 +54,8 @@ class Task:
         explore: `(key) -> x[n]`, draws any state from which acting well is worth knowing.
         success: `(x[T + 1, n]) -> bool`, of the states of one episode.
         model: the simulator, plus a force on its joints, with a system changed by theta.
+        has_success: whether `success` says what the task is about; else a policy is gated by its cost alone.
+        gate: least success in its model that a policy needs for its label; None for the default.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Task:
     success: Callable[[jax.Array], jax.Array]
     model: MakeSimulator
     failure: float = 0.0
+    has_success: bool = True
+    gate: float | None = None
 
     @property
     def joints(self) -> int:

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Selection(_message.Message):
-    __slots__ = ("task", "purpose", "sessions", "tags", "policies", "since_unix_ns", "until_unix_ns", "watermarks")
+    __slots__ = ("task", "purpose", "sessions", "tags", "policies", "since_unix_ns", "until_unix_ns", "watermarks", "plants")
     class WatermarksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Selection(_message.Message):
     SINCE_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     UNTIL_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     WATERMARKS_FIELD_NUMBER: _ClassVar[int]
+    PLANTS_FIELD_NUMBER: _ClassVar[int]
     task: str
     purpose: _types_pb2.Purpose
     sessions: _containers.RepeatedScalarFieldContainer[str]
@@ -32,7 +33,8 @@ class Selection(_message.Message):
     since_unix_ns: int
     until_unix_ns: int
     watermarks: _containers.ScalarMap[str, int]
-    def __init__(self, task: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., sessions: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., policies: _Optional[_Iterable[str]] = ..., since_unix_ns: _Optional[int] = ..., until_unix_ns: _Optional[int] = ..., watermarks: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    plants: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, task: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., sessions: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., policies: _Optional[_Iterable[str]] = ..., since_unix_ns: _Optional[int] = ..., until_unix_ns: _Optional[int] = ..., watermarks: _Optional[_Mapping[str, int]] = ..., plants: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Session(_message.Message):
     __slots__ = ("id", "task", "plant", "source")
@@ -79,7 +81,7 @@ class GetWatermarkResponse(_message.Message):
     def __init__(self, next_sequence: _Optional[int] = ...) -> None: ...
 
 class Episode(_message.Message):
-    __slots__ = ("session", "episode", "purpose", "steps", "seconds", "cost", "success", "terminated", "truncated", "policy_versions", "fallback_steps", "first_sequence")
+    __slots__ = ("session", "episode", "purpose", "steps", "seconds", "cost", "success", "terminated", "truncated", "policy_versions", "fallback_steps", "first_sequence", "judged", "end")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     EPISODE_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +94,8 @@ class Episode(_message.Message):
     POLICY_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_STEPS_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    JUDGED_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
     session: str
     episode: int
     purpose: _types_pb2.Purpose
@@ -104,7 +108,43 @@ class Episode(_message.Message):
     policy_versions: _containers.RepeatedScalarFieldContainer[str]
     fallback_steps: int
     first_sequence: int
-    def __init__(self, session: _Optional[str] = ..., episode: _Optional[int] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., steps: _Optional[int] = ..., seconds: _Optional[float] = ..., cost: _Optional[float] = ..., success: bool = ..., terminated: bool = ..., truncated: bool = ..., policy_versions: _Optional[_Iterable[str]] = ..., fallback_steps: _Optional[int] = ..., first_sequence: _Optional[int] = ...) -> None: ...
+    judged: bool
+    end: _types_pb2.EndCause
+    def __init__(self, session: _Optional[str] = ..., episode: _Optional[int] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., steps: _Optional[int] = ..., seconds: _Optional[float] = ..., cost: _Optional[float] = ..., success: bool = ..., terminated: bool = ..., truncated: bool = ..., policy_versions: _Optional[_Iterable[str]] = ..., fallback_steps: _Optional[int] = ..., first_sequence: _Optional[int] = ..., judged: bool = ..., end: _Optional[_Union[_types_pb2.EndCause, str]] = ...) -> None: ...
+
+class PolicyScore(_message.Message):
+    __slots__ = ("policy_version", "episodes", "not_judged", "success", "success_low", "success_high", "cost", "cost_low", "cost_high")
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPISODES_FIELD_NUMBER: _ClassVar[int]
+    NOT_JUDGED_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_LOW_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_HIGH_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    COST_LOW_FIELD_NUMBER: _ClassVar[int]
+    COST_HIGH_FIELD_NUMBER: _ClassVar[int]
+    policy_version: str
+    episodes: int
+    not_judged: int
+    success: float
+    success_low: float
+    success_high: float
+    cost: float
+    cost_low: float
+    cost_high: float
+    def __init__(self, policy_version: _Optional[str] = ..., episodes: _Optional[int] = ..., not_judged: _Optional[int] = ..., success: _Optional[float] = ..., success_low: _Optional[float] = ..., success_high: _Optional[float] = ..., cost: _Optional[float] = ..., cost_low: _Optional[float] = ..., cost_high: _Optional[float] = ...) -> None: ...
+
+class ScorePoliciesRequest(_message.Message):
+    __slots__ = ("selection",)
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    selection: Selection
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ...) -> None: ...
+
+class ScorePoliciesResponse(_message.Message):
+    __slots__ = ("scores",)
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    scores: _containers.RepeatedCompositeFieldContainer[PolicyScore]
+    def __init__(self, scores: _Optional[_Iterable[_Union[PolicyScore, _Mapping]]] = ...) -> None: ...
 
 class ListEpisodesRequest(_message.Message):
     __slots__ = ("session", "purpose", "selection")

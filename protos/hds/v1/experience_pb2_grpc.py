@@ -54,6 +54,11 @@ class ExperienceServiceStub(object):
                 request_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeRequest.SerializeToString,
                 response_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeResponse.FromString,
                 _registered_method=True)
+        self.ScorePolicies = channel.unary_unary(
+                '/hds.v1.ExperienceService/ScorePolicies',
+                request_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ScorePoliciesRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ScorePoliciesResponse.FromString,
+                _registered_method=True)
         self.ListSessions = channel.unary_unary(
                 '/hds.v1.ExperienceService/ListSessions',
                 request_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ListSessionsRequest.SerializeToString,
@@ -102,6 +107,13 @@ class ExperienceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScorePolicies(self, request, context):
+        """What policies did on the plant, over the evaluation episodes of a selection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSessions(self, request, context):
         """Sessions, oldest first.
         """
@@ -145,6 +157,11 @@ def add_ExperienceServiceServicer_to_server(servicer, server):
                     servicer.ReadEpisode,
                     request_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeRequest.FromString,
                     response_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeResponse.SerializeToString,
+            ),
+            'ScorePolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScorePolicies,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_experience__pb2.ScorePoliciesRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_experience__pb2.ScorePoliciesResponse.SerializeToString,
             ),
             'ListSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSessions,
@@ -270,6 +287,33 @@ class ExperienceService(object):
             '/hds.v1.ExperienceService/ReadEpisode',
             protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeRequest.SerializeToString,
             protos_dot_hds_dot_v1_dot_experience__pb2.ReadEpisodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScorePolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.ExperienceService/ScorePolicies',
+            protos_dot_hds_dot_v1_dot_experience__pb2.ScorePoliciesRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_experience__pb2.ScorePoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

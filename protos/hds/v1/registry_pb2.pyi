@@ -1,3 +1,4 @@
+from protos.hds.v1 import experience_pb2 as _experience_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PolicyRecord(_message.Message):
-    __slots__ = ("version", "task", "parent", "real_seconds", "metrics", "labels", "created_ns")
+    __slots__ = ("version", "task", "parent", "real_seconds", "metrics", "labels", "created_ns", "plant")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +23,7 @@ class PolicyRecord(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CREATED_NS_FIELD_NUMBER: _ClassVar[int]
+    PLANT_FIELD_NUMBER: _ClassVar[int]
     version: str
     task: str
     parent: str
@@ -29,7 +31,8 @@ class PolicyRecord(_message.Message):
     metrics: _containers.ScalarMap[str, float]
     labels: _containers.RepeatedScalarFieldContainer[str]
     created_ns: int
-    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., parent: _Optional[str] = ..., real_seconds: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., labels: _Optional[_Iterable[str]] = ..., created_ns: _Optional[int] = ...) -> None: ...
+    plant: _experience_pb2.PolicyScore
+    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., parent: _Optional[str] = ..., real_seconds: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., labels: _Optional[_Iterable[str]] = ..., created_ns: _Optional[int] = ..., plant: _Optional[_Union[_experience_pb2.PolicyScore, _Mapping]] = ...) -> None: ...
 
 class ListPoliciesRequest(_message.Message):
     __slots__ = ()
@@ -42,14 +45,16 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyRecord, _Mapping]]] = ...) -> None: ...
 
 class SetLabelRequest(_message.Message):
-    __slots__ = ("label", "version", "expected_version")
+    __slots__ = ("label", "version", "expected_version", "force")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     label: str
     version: str
     expected_version: str
-    def __init__(self, label: _Optional[str] = ..., version: _Optional[str] = ..., expected_version: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, label: _Optional[str] = ..., version: _Optional[str] = ..., expected_version: _Optional[str] = ..., force: bool = ...) -> None: ...
 
 class SetLabelResponse(_message.Message):
     __slots__ = ("previous_version",)

@@ -33,16 +33,32 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 
 class TrainingOptions(_message.Message):
-    __slots__ = ("task", "seed", "epochs", "label")
+    __slots__ = ("task", "seed", "epochs", "label", "gate", "gate_off")
     TASK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
+    GATE_FIELD_NUMBER: _ClassVar[int]
+    GATE_OFF_FIELD_NUMBER: _ClassVar[int]
     task: str
     seed: int
     epochs: int
     label: str
-    def __init__(self, task: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., label: _Optional[str] = ...) -> None: ...
+    gate: float
+    gate_off: bool
+    def __init__(self, task: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., label: _Optional[str] = ..., gate: _Optional[float] = ..., gate_off: bool = ...) -> None: ...
+
+class GateVerdict(_message.Message):
+    __slots__ = ("passed", "off", "reasons", "notes")
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    OFF_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    passed: bool
+    off: bool
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, passed: bool = ..., off: bool = ..., reasons: _Optional[_Iterable[str]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StartTrainingRequest(_message.Message):
     __slots__ = ("options",)
@@ -57,18 +73,20 @@ class StartTrainingResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class StartRefitRequest(_message.Message):
-    __slots__ = ("options", "dynamics_model", "learned_fraction", "data", "data_of")
+    __slots__ = ("options", "dynamics_model", "learned_fraction", "data", "data_of", "mix")
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     DYNAMICS_MODEL_FIELD_NUMBER: _ClassVar[int]
     LEARNED_FRACTION_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     DATA_OF_FIELD_NUMBER: _ClassVar[int]
+    MIX_FIELD_NUMBER: _ClassVar[int]
     options: TrainingOptions
     dynamics_model: str
     learned_fraction: float
     data: _experience_pb2.Selection
     data_of: str
-    def __init__(self, options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ..., data_of: _Optional[str] = ...) -> None: ...
+    mix: bool
+    def __init__(self, options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ..., data_of: _Optional[str] = ..., mix: bool = ...) -> None: ...
 
 class StartRefitResponse(_message.Message):
     __slots__ = ("job",)
@@ -77,7 +95,7 @@ class StartRefitResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "kind", "state", "options", "phase", "progress", "policy_version", "error", "metrics", "dynamics_model", "learned_fraction", "data")
+    __slots__ = ("id", "kind", "state", "options", "phase", "progress", "policy_version", "error", "metrics", "dynamics_model", "learned_fraction", "data", "gate", "notes")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +115,8 @@ class Job(_message.Message):
     DYNAMICS_MODEL_FIELD_NUMBER: _ClassVar[int]
     LEARNED_FRACTION_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    GATE_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: JobKind
     state: JobState
@@ -109,7 +129,9 @@ class Job(_message.Message):
     dynamics_model: str
     learned_fraction: float
     data: _experience_pb2.Selection
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., phase: _Optional[str] = ..., progress: _Optional[float] = ..., policy_version: _Optional[str] = ..., error: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ...) -> None: ...
+    gate: GateVerdict
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., phase: _Optional[str] = ..., progress: _Optional[float] = ..., policy_version: _Optional[str] = ..., error: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ..., gate: _Optional[_Union[GateVerdict, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)

@@ -1,0 +1,102 @@
+"""Whether a velocity is the derivative of its position: signs and units of columns, for both sides.
+
+Notation
+    q, v     position and velocity of one joint, dt apart             [T + 1]
+    dq       change of the position over LAG_STEPS control steps      [K]
+    vm       what the velocities say of that                          [K]
+    b        slope of dq over vm, 1 if they agree; between `low` and `high`, since noise of the velocity
+             lowers the one estimate, and of the position raises the other
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+LAG_STEPS = 10
+"""Control steps over which positions and velocities are compared: noise counts less over many."""
+LEAST_STEPS = 20
+SLOPE = (0.7, 1.4)
+"""Where b may lie; sampling moves it less."""
+MOVED = 4.0
+"""A joint has moved if its position changed by so many times its noise."""
+UNITS = {180.0 / np.pi: "deg", 1e3: "thousandths", 30.0 / np.pi: "rpm", 2.0 * np.pi: "turns"}
+"""Factors that a unit of another name explains."""
+STILL, ZERO, UNLIKE, OPPOSITE, SCALED, AGREE = "still", "zero", "unlike", "opposite", "scaled", "agree"
+
+
+class Agreement(NamedTuple):
+    """How a velocity agrees with its position.
+
+    Attributes:
+        verdict: `still` (the joint did not move), `zero`, `unlike`, `opposite`, `scaled` or `agree`.
+        factor: the velocity over how fast the position changes; 1 if they agree, negative if opposite.
+        words: what was seen, to follow the velocity's name; empty if there is nothing to say.
+    """
+
+    verdict: str
+    factor: float
+    words: str
+
+
+def agreement(stretches: Iterable[tuple[np.ndarray, np.ndarray]], dt: float, position: str) -> Agreement:
+    """Compare (q, v) of uninterrupted stretches; `position` is the position's name, for the words."""
+    stretches = [(np.asarray(q, float), np.asarray(v, float)) for q, v in stretches if len(q) > 1]
+    dq, vm = _changes(stretches, dt)
+    if len(dq) < LEAST_STEPS:
+        return Agreement(STILL, 1.0, "")
+    moved, told, covariance = (float(np.sum(part)) for part in (dq**2, vm**2, dq * vm))
+    if np.sqrt(moved / len(dq)) <= MOVED * max(noise([q[:, None] for q, _ in stretches])[0], 1e-6):
+        return Agreement(STILL, 1.0, "")
+    if told < 1e-6 * moved:
+        return Agreement(ZERO, 0.0, f"is zero while {position} moves")
+    alike = covariance / np.sqrt(moved * told)
+    if abs(alike) < 0.25:
+        words = f"does not follow how {position} changes: their correlation is {alike:.2f}"
+        return Agreement(UNLIKE, 0.0, words)
+    return _compared(covariance / told, moved / covariance, position)
+
+
+def _compared(low: float, high: float, position: str) -> Agreement:
+    factor = 1.0 / low
+    if low < 0.0:
+        off = "" if _may_be_one(-low, -high) else f", and is off by the factor {-factor:.3g}"
+        return Agreement(OPPOSITE, factor, f"has the opposite sign of how {position} changes{off}")
+    if not _may_be_one(low, high):
+        words = f"is {factor:.3g} times how fast {position} changes{unit_of(factor)}"
+        return Agreement(SCALED, factor, words)
+    return Agreement(AGREE, factor, "")
+
+
+def noise(stretches: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the standard deviation of the noise [n] of x[T + 1, n], or more: what third differences leave.
+
+    Noise of deviation σ has third differences of deviation σ √20; the median is not moved by collisions.
+    """
+    stretches = list(stretches)
+    jumps = [np.diff(x, n=3, axis=0) for x in stretches if len(x) > 3]
+    if not jumps:
+        return np.zeros(stretches[0].shape[1])
+    return np.median(np.abs(np.concatenate(jumps)), axis=0) / (0.6745 * np.sqrt(20.0))
+
+
+def unit_of(factor: float) -> str:
+    """Return which unit explains a factor, to follow what is said of it; empty if none does."""
+    for known, name in UNITS.items():
+        if abs(abs(np.log(factor)) - np.log(known)) < 0.2:
+            return f", as if one of them were in {name}"
+    return ""
+
+
+def _changes(stretches: list[tuple[np.ndarray, np.ndarray]], dt: float) -> tuple[np.ndarray, np.ndarray]:
+    dq, vm = [np.zeros(0)], [np.zeros(0)]
+    for q, v in stretches:
+        lag = min(LAG_STEPS, len(q) - 1)
+        covered = np.concatenate([[0.0], np.cumsum(0.5 * dt * (v[:-1] + v[1:]))])
+        dq.append(q[lag:] - q[:-lag])
+        vm.append(covered[lag:] - covered[:-lag])
+    return np.concatenate(dq), np.concatenate(vm)
+
+
+def _may_be_one(low: float, high: float) -> bool:
+    return low <= SLOPE[1] and high >= SLOPE[0]

@@ -1,0 +1,13 @@
+"""Messages in words, for the terminals of several programs."""
+
+from protos.hds import v1
+
+
+def score_in_words(score: v1.PolicyScore) -> str:
+    """Return in words what a policy did on the plant, with 95 % intervals."""
+    if not score.episodes:
+        return f"{score.not_judged} episodes, none judged" if score.not_judged else "not tried"
+    rest = f", {score.not_judged} more not judged" if score.not_judged else ""
+    success = f"{score.success:.2f} ({score.success_low:.2f} to {score.success_high:.2f})"
+    cost = f"{score.cost:.4g} ({score.cost_low:.4g} to {score.cost_high:.4g})"
+    return f"success {success}, cost {cost}, {score.episodes} episodes{rest}"

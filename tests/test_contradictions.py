@@ -1,0 +1,81 @@
+"""Recorded motion that can't be of its task is refused by the name of its column."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from real_env.plants.mujoco_model import cart_pole
+from trainer.dynamics.contradictions import Contradicted, check, contradictions
+from trainer.dynamics.windows import Motion
+from trainer.tasks import load_task
+
+TASK = load_task("cartpole_swingup")
+
+
+def recorded(seed: int, amplitude: float = 1.0, noise: float = 0.0) -> Motion:
+    """Return 5 s of a cart-pole with friction under held random actions, with noise on all sensors."""
+    plant, random = cart_pole(seed), np.random.default_rng(seed)
+    u = np.repeat(random.uniform(-amplitude, amplitude, 25), 5)[:, None].astype(np.float32)
+    x = np.stack([plant.reset().x, *(plant.exchange(row).x for row in u)])
+    return Motion((x + noise * random.normal(size=x.shape)).astype(np.float32), u)
+
+
+def with_column(place: int, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Motion], Motion]:
+    def changed(motion: Motion) -> Motion:
+        x = motion.x.copy()
+        x[:, place] = change(x[:, place])
+        return motion._replace(x=x)
+
+    return changed
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005])
+@pytest.mark.parametrize("amplitude", [0.3, 1.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_motion_of_a_rig_with_friction_contradicts_nothing(seed: int, amplitude: float, noise: float) -> None:
+    assert contradictions(TASK, [recorded(seed, amplitude, noise)]) == []
+
+
+def test_motion_of_a_rig_that_rests_contradicts_nothing() -> None:
+    x = np.tile(np.array([0.1, np.pi, 0.0, 0.0], np.float32), (101, 1))
+    x += 1e-3 * np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    u = np.random.default_rng(1).uniform(-0.1, 0.1, (100, 1)).astype(np.float32)
+    assert contradictions(TASK, [Motion(x, u)]) == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (with_column(3, np.rad2deg), r"pole velocity \[rad/s\]: is 57.* as if one of them were in deg"),
+        (with_column(3, np.negative), r"pole velocity \[rad/s\]: has the opposite sign of how pole \[rad\]"),
+        (with_column(3, np.zeros_like), r"pole velocity \[rad/s\]: is zero while pole \[rad\] moves"),
+        (with_column(2, np.zeros_like), r"cart velocity \[m/s\]: is zero while cart \[m\] moves"),
+        (with_column(1, lambda q: q - np.pi), r"pole \[rad\]: moves as if its zero were half a turn away"),
+        (lambda m: m._replace(u=-m.u), r"push \[100 N\]: pushes the other way"),
+        (
+            lambda m: m._replace(x=(m.x * [1e3, 1, 1e3, 1]).astype(np.float32)),
+            r"cart \[m\]: push \[100 N\] moves it 79. times as far as in the simulator",
+        ),
+        (
+            lambda m: m._replace(x=(m.x * [1, -1, 1, -1]).astype(np.float32)),
+            r"pole \[rad\]: push \[100 N\] moves it the other way than in the simulator",
+        ),
+    ],
+    ids=[
+        "deg/s",
+        "negated",
+        "zero pole velocity",
+        "zero cart velocity",
+        "hanging",
+        "motor",
+        "mm",
+        "mirrored",
+    ],
+)
+def test_a_column_that_contradicts_the_task_is_named(
+    wrong: Callable[[Motion], Motion], message: str, noise: float
+) -> None:
+    with pytest.raises(Contradicted, match=message):
+        check(TASK, [wrong(recorded(0, noise=noise))])

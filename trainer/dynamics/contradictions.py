@@ -1,0 +1,171 @@
+"""Whether recorded motion can be what a task says that it is: signs, units and zeros of its columns.
+
+A velocity is the derivative of its position; a motor pushes towards where the task says; gravity pulls down
+from where the task's angle is zero. What contradicts that is refused by name, since a fit would turn it into
+friction, gain or mass without a word.
+
+Notation
+    b        slope of a motor's effect, as it was seen, over the simulated one; 1 if they agree
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from protos import kinematics
+from trainer.dynamics.windows import Motion
+from trainer.models.force import no_force
+from trainer.tasks.task import Task
+
+LEAST_STEPS, MOST_STEPS = 20, 2000
+REMEDIES = {
+    kinematics.ZERO: "record the velocity, or leave it to be derived",
+    kinematics.UNLIKE: "look whether the columns belong together",
+    kinematics.OPPOSITE: "turn one of the two round (scale = -1 in a --format file)",
+    kinematics.SCALED: "give both in the task's units (unit in a --format file)",
+}
+SHARE = 0.5
+"""Another zero is believed if it leaves less than this share of the squared error."""
+CLEAR, BACKWARDS, TOO_MUCH = 3.0, -0.2, 5.0
+"""An effect contradicts the simulator's if it is below zero by so many standard errors and below the second
+times the simulator's, or above the third."""
+
+
+class Contradiction(NamedTuple):
+    """A column, what was seen of it, and what to do."""
+
+    column: str
+    seen: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.column}: {self.seen}; {self.remedy}"
+
+
+class Contradicted(ValueError):
+    """Data that contradicts its task; the message names the columns."""
+
+
+def check(task: Task, motions: list[Motion]) -> None:
+    """Check what was recorded before it is learned from.
+
+    Raises:
+        Contradicted: naming each column, what was seen, and what to do.
+    """
+    if found := contradictions(task, motions):
+        raise Contradicted(
+            f"the data contradicts task {task.name}, and nothing is learned from it: "
+            + ". ".join(map(str, found))
+        )
+
+
+def contradictions(task: Task, motions: list[Motion]) -> list[Contradiction]:
+    """Return what in `motions`, all finite, can't be of the task."""
+    if task.positions != task.joints or sum(len(motion.u) for motion in motions) < LEAST_STEPS:
+        return []  # with quaternions, positions and velocities do not come in pairs
+    found = [c for joint in range(task.joints) if (c := _kinematics(task, joint, motions))]
+    return found or _dynamics(task, *_steps(motions))
+
+
+def _steps(motions: list[Motion]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return x[T, n], u[T, m] and x_next[T, n] of steps spread over the motions."""
+    x, u, x_next = (
+        np.concatenate([part(motion) for motion in motions]).astype(float)
+        for part in (lambda m: m.x[:-1], lambda m: m.u, lambda m: m.x[1:])
+    )
+    chosen = np.unique(np.linspace(0, len(u) - 1, MOST_STEPS).round().astype(int))
+    return x[chosen], u[chosen], x_next[chosen]
+
+
+def _kinematics(task: Task, joint: int, motions: list[Motion]) -> Contradiction | None:
+    """Compare a velocity with the change of its position."""
+    position, velocity = task.state_names[joint], task.state_names[task.joints + joint]
+    stretches = ((motion.x[:, joint], motion.x[:, task.joints + joint]) for motion in motions)
+    found = kinematics.agreement(stretches, task.control_dt, position)
+    remedy = REMEDIES.get(found.verdict)
+    return Contradiction(velocity, found.words, remedy) if remedy else None
+
+
+def _dynamics(task: Task, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> list[Contradiction]:
+    """Look for an angle that is zero elsewhere, then for motors and joints that go the other way."""
+    step, d = _step(task), task.joints
+
+    def velocities(x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        return np.asarray(step(jnp.asarray(x), jnp.asarray(u)))[:, d:]
+
+    def size(x: np.ndarray, u: np.ndarray, joint: int) -> float:
+        off = (velocities(x, u) - x_next[:, d:])[:, joint]
+        return float(np.mean(np.nan_to_num(off**2, nan=1e6, posinf=1e6)))
+
+    for angle in task.features.angles:
+        turned = x.copy()
+        turned[:, angle] += np.pi
+        found, best = (min(size(at, u, angle), size(at, -u, angle)) for at in (x, turned))
+        if best < SHARE * found:
+            seen = "moves as if its zero were half a turn away from the task's, where 0 is upright"
+            remedy = "add pi to it (zero = 'hanging' in a --format file)"
+            return [Contradiction(task.state_names[angle], seen, remedy)]
+    rest = velocities(x, np.zeros_like(u))
+    found = []
+    for motor in range(u.shape[1]):
+        alone = np.zeros_like(u)
+        alone[:, motor] = u[:, motor]
+        found += _effects(task, motor, velocities(x, alone) - rest, x_next[:, d:] - rest)
+    return found
+
+
+def _effects(task: Task, motor: int, effect: np.ndarray, seen: np.ndarray) -> list[Contradiction]:
+    """Compare a motor's simulated effect on each joint's velocity, [T, d], with what was seen there."""
+    action, d = task.action_names[motor], task.joints
+    slopes = [_slope(effect[:, joint], seen[:, joint]) for joint in range(d)]
+    backwards = [b < -CLEAR * error and b < BACKWARDS for b, error in slopes]
+    if any(backwards) and all(b < 0.0 for b, error in slopes if np.isfinite(error)):
+        strongest = min(slopes)
+        shown = f"its effect is {strongest[0]:.2f} ± {strongest[1]:.2f} times the simulator's"
+        remedy = "swap the motor's wires, or turn the sign of the action round"
+        return [Contradiction(action, f"pushes the other way: {shown}", remedy)]
+    found = []
+    for joint, (b, error) in enumerate(slopes):
+        position = task.state_names[joint]
+        if backwards[joint]:
+            shown = (
+                f"{action} moves it the other way than in the simulator ({b:.2f} ± {error:.2f} times as far)"
+            )
+            remedy = "turn the signs of it and of its velocity round, or look at the motor"
+            found.append(Contradiction(position, shown, remedy))
+        elif b - CLEAR * error > TOO_MUCH:
+            shown = f"{action} moves it {b:.3g} times as far as in the simulator{kinematics.unit_of(b)}"
+            found.append(
+                Contradiction(position, shown, "give it in the task's units, or the motor its strength")
+            )
+    return found
+
+
+def _slope(effect: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
+    """Return how much of an effect was seen, and the standard error of that; (0, inf) if there was none."""
+    usable = np.isfinite(effect) & np.isfinite(seen)
+    effect, seen = effect[usable], seen[usable]
+    power = float(np.sum(effect**2))
+    if power < 1e-9 * max(1, len(effect)):
+        return 0.0, np.inf
+    slope = float(np.sum(effect * seen)) / power
+    return slope, float(np.sqrt(np.sum((effect * (seen - slope * effect)) ** 2))) / power
+
+
+@functools.lru_cache(maxsize=8)
+def _step(task: Task) -> Callable:
+    """Return `(x[T, n], u[T, m]) -> x_next[T, n]` of the plain simulator."""
+    model = task.model(no_force, 1)
+    stepped = jax.jit(jax.vmap(lambda x, u: model(None, x, u)))
+
+    def padded(x: jax.Array, u: jax.Array) -> jax.Array:
+        rest = MOST_STEPS - len(u)  # one shape is compiled
+        x_all = jnp.pad(x, ((0, rest), (0, 0)), mode="edge")
+        return stepped(x_all, jnp.pad(u, ((0, rest), (0, 0))))[: len(u)]
+
+    return padded
