@@ -15,6 +15,7 @@ from trainer.dynamics.linearise import missing_force
 from trainer.dynamics.physics_rung import PhysicsRung, linearised
 from trainer.dynamics.rung import WINDOW_STEPS
 from trainer.dynamics.windows import Motion, cut
+from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.trajectory import rollout
 from trainer.tasks.brax_task import brax_task
 from trainer.tasks.task import Task
@@ -62,12 +63,11 @@ def task() -> Task:
 def recorded() -> list[Motion]:
     wheel = jnp.zeros(7).at[6].set(VISCOUS)
     model = task().model(lambda theta, q, qd, u: -wheel * qd, 1)
-    motions = []
+    drive = compiled(lambda start, pushes: rollout(model, None, lambda t, x: pushes[t], start, 60), ONCE)
+    begin, motions = compiled(task().reset, ONCE), []
     for seed in range(2):
         pushes = jax.random.uniform(jax.random.key(seed), (60, 1), minval=-1.0, maxval=1.0)
-        start = task().reset(jax.random.key(100 + seed))
-        law = lambda t, x, pushes=pushes: pushes[t]  # noqa: E731
-        trajectory = jax.jit(lambda start, law=law: rollout(model, None, law, start, 60))(start)
+        trajectory = drive(begin(jax.random.key(100 + seed)), pushes)
         motions.append(Motion(np.asarray(trajectory.x), np.asarray(trajectory.u)))
     return motions
 

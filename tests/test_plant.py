@@ -12,6 +12,7 @@ from real_env.plants.brax_friction import (
     control_step,
     drawn_constants,
 )
+from trainer.learning.compilation import ONCE, compiled
 from trainer.models.force import no_force
 from trainer.tasks import load_task
 
@@ -41,7 +42,7 @@ def test_a_coasting_cart_stops_in_finite_time() -> None:
 
 
 def test_without_friction_the_plant_is_the_training_model() -> None:
-    model = load_task("cartpole_swingup").model(no_force, 1)
+    model = compiled(load_task("cartpole_swingup").model(no_force, 1), ONCE)
     x = y = jnp.array([0.2, 2.0, -0.3, 1.0])
     for t in range(25):
         u = jnp.array([0.6 * np.sin(0.5 * t)])

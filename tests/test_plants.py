@@ -42,13 +42,14 @@ def test_in_mujoco_a_coasting_cart_stops() -> None:
 def test_mujocos_cart_pole_without_friction_is_the_training_model() -> None:
     import jax.numpy as jnp
 
+    from trainer.learning.compilation import ONCE, compiled
     from trainer.models.force import no_force
     from trainer.tasks import load_task
 
     plant = cart_pole(seed=0)
     plant._model.dof_damping[:] = 0.0
     plant._model.dof_frictionloss[:] = 0.0
-    model = load_task("cartpole_swingup").model(no_force, 1)
+    model = compiled(load_task("cartpole_swingup").model(no_force, 1), ONCE)
     x = np.array([0.2, 2.0, -0.3, 1.0], np.float32)
     put(plant, x)
     for t in range(25):

@@ -5,21 +5,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.starts import exploring_starts, reset_starts
+from trainer.learning.compilation import ONCE, compiled
+from trainer.learning.starts import Start, Starts, exploring_starts, reset_starts
 from trainer.tasks import load_task
 
 TASK = load_task("cartpole_swingup")
 HANGING = jnp.array([0.0, jnp.pi, 0.0, 0.0])
 
 
+def drawn(starts: Starts, count: int) -> Start:
+    return compiled(lambda key: starts(count, key), ONCE)(jax.random.key(0))
+
+
 def test_reset_starts_are_those_of_an_episode_and_last_as_long() -> None:
-    x, left = reset_starts(TASK)(500, jax.random.key(0))
+    x, left = drawn(reset_starts(TASK), 500)
     assert np.all(np.abs(x - HANGING) <= np.array([0.5, 0.6, 0.5, 0.5]) + 1e-6)
     assert np.all(left == TASK.episode_steps)
 
 
 def test_the_share_of_exploring_starts_is_exact_and_the_rest_begin_as_episodes_do() -> None:
-    x, left = exploring_starts(TASK, 0.25, 40)(400, jax.random.key(0))
+    x, left = drawn(exploring_starts(TASK, 0.25, 40), 400)
     explores = np.asarray(left == 40)
     assert np.sum(explores) == 100
     assert np.all(left[~explores] == TASK.episode_steps)
@@ -29,7 +34,7 @@ def test_the_share_of_exploring_starts_is_exact_and_the_rest_begin_as_episodes_d
 
 @pytest.mark.parametrize("dealt", [lambda i: i < 64, lambda i: i % 2 == 0], ids=["the first", "every other"])
 def test_dynamics_that_are_dealt_out_by_place_explore_as_often_as_others(dealt: Callable) -> None:
-    left = exploring_starts(TASK, 0.5, 40)(128, jax.random.key(0)).left
+    left = drawn(exploring_starts(TASK, 0.5, 40), 128).left
     explores, theirs = np.asarray(left == 40), dealt(np.arange(128))
     assert 0.35 < np.mean(explores[theirs]) < 0.65
 

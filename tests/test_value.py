@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.trajectory import Objective, Trajectory, total_cost
 from trainer.learning.value import ValueSpec, td_lambda
 from trainer.policy.features import FeatureSpec
@@ -44,7 +45,9 @@ def test_leaving_the_safe_set_costs_its_price_once() -> None:
 def test_the_value_is_never_negative_and_its_curvature_is_positive_semi_definite() -> None:
     spec = ValueSpec(FeatureSpec(3, (1,), (1.0, 1.0, 2.0)), (16,), 4)
     parameters = spec.init(jax.random.key(0), jnp.asarray(10.0))
+    cost_to_go = compiled(lambda x: spec.cost_to_go(parameters, x), ONCE)
+    jacobian = compiled(jax.jacfwd(lambda x: spec.residual(parameters, x)), ONCE)
     for x in jax.random.normal(jax.random.key(1), (20, 3)):
-        assert float(spec.cost_to_go(parameters, x)) >= 0.0
-        J = jax.jacfwd(lambda x: spec.residual(parameters, x))(x)
+        assert float(cost_to_go(x)) >= 0.0
+        J = jacobian(x)
         assert float(jnp.linalg.eigvalsh(J.T @ J).min()) >= -1e-4

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.windows import Windows
+from trainer.learning.compilation import SOONEST, compiled
 from trainer.learning.trajectory import Model, replay
 
 Constrain = Callable[[jax.Array, jax.Array], Any]
@@ -67,7 +68,6 @@ def normal_equations(
     def errors(p: jax.Array, unit: jax.Array, x: jax.Array, u: jax.Array, scale: jax.Array) -> jax.Array:
         return (replay(model, constrain(p, unit), x[0], u) - x)[1:] / scale
 
-    @jax.jit
     def normal(p: jax.Array, unit: jax.Array, windows: Windows, scale: jax.Array) -> NormalEquations:
         def with_jacobian(x: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
             return errors(p, unit, x, u, scale), jax.jacfwd(errors)(p, unit, x, u, scale)
@@ -81,7 +81,7 @@ def normal_equations(
         H = jnp.einsum("wtnk,wtnj->kj", J * w[..., None], J)
         return NormalEquations(H, jnp.sum(s, axis=0), s, loss, jnp.sum(share * e**2))
 
-    return normal
+    return compiled(normal, SOONEST)
 
 
 def levenberg_marquardt(

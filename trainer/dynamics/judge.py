@@ -16,6 +16,7 @@ import numpy as np
 from protos import kinematics
 from trainer.dynamics.rung import WINDOW_STEPS, Calibration, Comparison, HorizonError, Rung
 from trainer.dynamics.windows import Motion, remembering
+from trainer.learning.compilation import SOONEST, compiled
 from trainer.learning.trajectory import replay
 from trainer.tasks.task import Task
 
@@ -153,5 +154,5 @@ def _starts(motions: list[Motion], longest: int) -> tuple[np.ndarray, np.ndarray
 def predict(rung: Rung, task: Task) -> Callable:
     """Return `(theta, x0[W, n], u[W, L, m]) -> x[W, L + 1, n]`, open loop."""
     model = rung.model(task)
-    ahead = jax.jit(jax.vmap(functools.partial(replay, model), (None, 0, 0)))
+    ahead = compiled(jax.vmap(functools.partial(replay, model), (None, 0, 0)), SOONEST)
     return lambda theta, x, u: ahead(theta, jnp.asarray(x, float), jnp.asarray(u, float))

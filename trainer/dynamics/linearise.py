@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.windows import Windows
+from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.trajectory import Model
 
 
@@ -48,7 +49,7 @@ def linearise(pushed: Model, joints: int) -> Callable[[Any, Windows], Linearised
         return Linearised(A, G, step(x, nothing) - x_next)
 
     along = jax.vmap(jax.vmap(one, (None, 0, 0, 0)), (None, 0, 0, 0))
-    return jax.jit(lambda base, windows: along(base, windows.x[:, :-1], windows.u, windows.x[:, 1:]))
+    return compiled(lambda base, windows: along(base, windows.x[:, :-1], windows.u, windows.x[:, 1:]), ONCE)
 
 
 def missing_force(linear: Linearised, positions: int, weight: np.ndarray) -> jax.Array:

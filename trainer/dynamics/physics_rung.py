@@ -30,6 +30,7 @@ from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Estimate, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_change
+from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.trajectory import Model
 from trainer.models.force import Force, as_it_is, no_force
 from trainer.models.friction import SMOOTHING, friction_force
@@ -275,4 +276,4 @@ def _values(rung: PhysicsRung, task: Task) -> Any:
         physics = constrain(p, unit)
         return jnp.concatenate([group.values(physics) for group in rung.groups])
 
-    return jax.jit(jax.vmap(values, (0, None)))
+    return compiled(jax.vmap(values, (0, None)), ONCE)
