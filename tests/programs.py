@@ -32,25 +32,43 @@ class Programs:
 
     def trainer(self, port: str = "0", *words: str) -> tuple[Program, str]:
         """Start a trainer with further words on its command line; return it and its address."""
-        given = ["--port", port, "--state-dir", str(self.root / "trainer"), *words]
-        program = self.start("trainer", "serve", *given)
+        program = self._trainer(port, *words)
         return program, program.address(START_S)
 
     def controller(self, trainer: str, *words: str, **options: object) -> tuple[Program, str]:
         """Start a controller with further words or options on its command line; return it and its address."""
-        given = {"port": 0, "trainer": trainer, "state_dir": self.root / "controller", **options}
-        pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items()]
-        program = self.start("controller", "serve", *(word for pair in pairs for word in pair), *words)
+        program = self._controller(trainer, *words, **options)
         return program, program.address(START_S)
 
     def said(self, module: str) -> str:
         """Return what programs of `module` wrote to standard error so far."""
         return "".join(path.read_text() for path in sorted((self.root / "logs").glob(f"{module}-*.log")))
 
+    def both(self, **options: object) -> tuple[str, Program, str]:
+        """Start a trainer and, at the same time, a controller that follows it, with further options.
+
+        Return the trainer's address, the controller and its address.
+        """
+        port = str(free_port())
+        trainer = self._trainer(port)
+        controller = self._controller(f"127.0.0.1:{port}", **options)
+        return trainer.address(START_S), controller, controller.address(START_S)
+
     def close(self) -> None:
         """End everything."""
         for program in reversed(self._started):
+            program.ask_to_end()
+        for program in reversed(self._started):
             program.end()
+
+    def _trainer(self, port: str, *words: str) -> Program:
+        given = ["--port", port, "--state-dir", str(self.root / "trainer"), *words]
+        return self.start("trainer", "serve", *given)
+
+    def _controller(self, trainer: str, *words: str, **options: object) -> Program:
+        given = {"port": 0, "trainer": trainer, "state_dir": self.root / "controller", **options}
+        pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items()]
+        return self.start("controller", "serve", *(word for pair in pairs for word in pair), *words)
 
 
 def run(module: str, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess:

@@ -85,8 +85,7 @@ def test_a_plant_that_does_not_fit_the_policy_ends_the_run(
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     publish(state_names=("a", "b", "c", "d"))
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     v1.PolicyServiceStub(ready(controller)).Describe(v1.DescribeRequest())
     servers = ["--trainer", trainer, "--controller", controller]
     result = run("real_env", "run", "--collect", "1", *servers, "--spool", str(tmp_path / "s.sqlite"))
@@ -178,8 +177,7 @@ def test_a_rig_is_left_without_torque_between_phases_and_closed_by_ctrl_c(
     programs: Programs, publish: Callable[..., str]
 ) -> None:
     publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     file = programs.root / "rig.py"
     file.write_text(RIG)
     servers = ["--trainer", trainer, "--controller", controller]
@@ -233,8 +231,7 @@ def test_ctrl_c_ends_a_waiting_and_a_driving_real_env_and_nothing_is_lost(
     programs: Programs, publish: Callable[..., str]
 ) -> None:
     version = publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     nowhere = f"127.0.0.1:{free_port()}"
     spool = ["--spool", str(programs.root / "spool.sqlite")]
     go = ["run", "--collect", "1000000", "--events", "--real-time", "--trainer", trainer, *spool]

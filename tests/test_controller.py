@@ -65,8 +65,7 @@ def move(trainer: str, version: str) -> None:
 def two_published(programs: Programs) -> tuple:
     """Start a trainer with versions (a, b), and a controller that serves a."""
     b, a = (publish_policy(programs.root / "trainer", seed) for seed in (2, 1))
-    _, trainer = programs.trainer()
-    _, address = programs.controller(trainer)
+    trainer, _, address = programs.both()
     stub = v1.PolicyServiceStub(ready(address))
     eventually(lambda: served(stub, a))
     return stub, trainer, a, b
@@ -125,8 +124,7 @@ def test_a_policy_that_remembers_sees_the_action_applied_last(
 ) -> None:
     spec = PolicySpec(with_memory(TASK, 1).features, (64, 64), 1)
     version = publish(seed=5, spec=spec)
-    _, trainer = programs.trainer()
-    _, address = programs.controller(trainer)
+    address = programs.both()[-1]
     stub = v1.PolicyServiceStub(ready(address))
     eventually(lambda: served(stub, version))
     stream, apply, x = Stream(stub), jax.jit(spec.apply), np.full(4, 0.3, np.float32)
@@ -189,8 +187,8 @@ def test_a_label_that_a_second_task_gets_stays_that_of_the_first_for_who_follows
 ) -> None:
     other = publish(seed=2, task="cartpole_balance", label="other")
     swing = publish(seed=1)
-    _, trainer = programs.trainer()
-    stub = v1.PolicyServiceStub(ready(programs.controller(trainer)[1]))
+    trainer, _, address = programs.both()
+    stub = v1.PolicyServiceStub(ready(address))
     eventually(lambda: served(stub, swing))
     move(trainer, other)
     stream = Stream(stub)
@@ -245,8 +243,7 @@ def test_a_policy_with_actions_that_are_not_finite_is_never_served(
     tree = jax.tree.map(np.asarray, parameters(3))
     tree["params"]["Dense_2"]["bias"] = np.full(1, np.nan, np.float32)
     bad = publish(tree=tree)
-    _, trainer = programs.trainer()
-    _, address = programs.controller(trainer)
+    address = programs.both()[-1]
     stub = v1.PolicyServiceStub(ready(address))
     eventually(lambda: stub.Describe(v1.DescribeRequest()).refused_version == bad)
     answer = stub.Describe(v1.DescribeRequest())

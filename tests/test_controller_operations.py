@@ -33,9 +33,8 @@ def answers(seed: int) -> np.ndarray:
 def two_published(programs: Programs) -> tuple:
     """Start a trainer with versions (a, b) of seeds (1, 2); a controller serves a and tells metrics."""
     b, a = (publish_policy(programs.root / "trainer", seed) for seed in (2, 1))
-    _, trainer = programs.trainer()
     metrics = free_port()
-    program, address = programs.controller(trainer, metrics_port=metrics)
+    trainer, program, address = programs.both(metrics_port=metrics)
     channel = ready(address)
     eventually(lambda: served(v1.PolicyServiceStub(channel), a))
     return channel, trainer, a, b, program, metrics
@@ -246,8 +245,7 @@ def test_the_event_loop_stays_on_its_core_and_what_works_beside_it_may_use_all(
     programs: Programs, publish: Callable[..., str]
 ) -> None:
     b, a, cores = publish(seed=2), publish(seed=1), os.sched_getaffinity(0)
-    _, trainer = programs.trainer()
-    program, address = programs.controller(trainer, cpu=max(cores))
+    trainer, program, address = programs.both(cpu=max(cores))
     stub = v1.PolicyServiceStub(ready(address))
     eventually(lambda: served(stub, a))
     stream, ticks = Stream(stub), itertools.count()
@@ -268,8 +266,7 @@ def test_one_stream_too_many_is_refused_and_the_others_go_on(
     programs: Programs, publish: Callable[..., str]
 ) -> None:
     version = publish(seed=1)
-    _, trainer = programs.trainer()
-    _, address = programs.controller(trainer, max_streams=2)
+    address = programs.both(max_streams=2)[-1]
     stub = v1.PolicyServiceStub(ready(address))
     eventually(lambda: served(stub, version))
     streams = [Stream(stub), Stream(stub)]
@@ -285,8 +282,7 @@ def test_a_plant_can_ask_for_one_version_and_is_told_if_there_is_none(
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     b, a = publish(seed=2), publish(seed=1)
-    _, trainer = programs.trainer()
-    _, address = programs.controller(trainer)
+    trainer, _, address = programs.both()
     eventually(lambda: served(v1.PolicyServiceStub(ready(address)), a))
     words = [
         "run",
@@ -311,8 +307,7 @@ def test_a_dead_controller_latches_a_stop_that_needs_an_explicit_reset(
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     publish(seed=1)
-    _, trainer = programs.trainer()
-    program, address = programs.controller(trainer)
+    trainer, program, address = programs.both()
     spool = tmp_path / "spool.sqlite"
     words = ["run", "--plant", STILL, "--controller", address, "--trainer", trainer]
     words += ["--spool", str(spool)]

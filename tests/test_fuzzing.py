@@ -95,8 +95,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     programs = Programs(root)
     version = publish_policy(root / "trainer", seed=1)
     try:
-        _, trainer = programs.trainer()
-        _, controller = programs.controller(trainer)
+        trainer, _, controller = programs.both()
         channels = ready(trainer), ready(controller)
         eventually(lambda: served(v1.PolicyServiceStub(channels[1]), version))
         yield Servers(*channels)

@@ -118,7 +118,7 @@ def test_a_run_whose_spool_is_full_ends_and_says_so(
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     publish()
-    _, controller = programs.controller(programs.trainer()[1])
+    controller = programs.both()[-1]
     spool = tmp_path / "spool.sqlite"
     words = ["--plant", STILL, "--collect", "1", "--controller", controller]
     words += ["--trainer", f"127.0.0.1:{free_port()}"]

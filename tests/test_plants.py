@@ -133,8 +133,7 @@ def test_a_gymnasium_plant_is_driven_by_a_policy_under_the_tasks_names(
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     words = ["run", "--plant", "gymnasium:InvertedPendulum-v5", "--evaluate", "2", "--trainer", trainer]
     words += ["--controller", controller, "--spool", str(tmp_path / "spool.sqlite"), "--state-names"]
     refused = run("real_env", *words, "a", "b")
@@ -151,8 +150,7 @@ def test_a_recorded_session_is_replayed_to_another_policy_and_never_learned_from
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     b, a = publish(seed=2), publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     words = ["run", "--trainer", trainer, "--controller", controller, "--spool", str(tmp_path / "s.sqlite")]
     drive = [*words, "--plant", "mujoco-cart-pole", "--collect", "2.4", "--episode-seconds", "0.8"]
     assert run("real_env", *drive).returncode == 0

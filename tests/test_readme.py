@@ -43,8 +43,7 @@ def test_the_readmes_own_plant_is_driven_by_a_policy_without_a_miss_that_it_is_t
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     rig = tmp_path / "my_rig.py"
     rig.write_text(block("class MyRig:"))
     spool = ["--spool", str(tmp_path / "spool.sqlite")]
@@ -60,8 +59,7 @@ def test_the_readmes_first_episode_with_the_simulated_pendulum_works_as_printed(
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:
     publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     with simulated_pendulum(tmp_path) as line:
         rig_file(tmp_path, line)
         words = command("hds-real-env run --plant serial:rig.toml")

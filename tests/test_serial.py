@@ -245,8 +245,7 @@ def test_a_policy_drives_the_firmware_and_its_episodes_are_stored(
     programs: Programs, publish: Callable[..., str], line: str, tmp_path: Path
 ) -> None:
     version = publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     words = ["run", "--plant", f"serial:{rig_file(tmp_path, line)}", "--collect", "2", "--trainer", trainer]
     words += ["--controller", controller, "--spool", str(tmp_path / "spool.sqlite")]
     driven = run("real_env", *words, "--episode-seconds", "1")
@@ -265,8 +264,7 @@ class Rig:
 
     def __init__(self, programs: Programs, publish: Callable[..., str], directory: Path, port: str) -> None:
         publish(seed=1)
-        _, trainer = programs.trainer()
-        _, controller = programs.controller(trainer)
+        trainer, _, controller = programs.both()
         self.file = rig_file(directory, port)
         self.words = [
             "run",

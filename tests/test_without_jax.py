@@ -33,8 +33,7 @@ def test_the_base_package_drives_a_plant_where_no_jax_is_installed(
     assert listed.stdout.strip() == "[]"
 
     publish(seed=1)
-    _, trainer = programs.trainer()
-    _, controller = programs.controller(trainer)
+    trainer, _, controller = programs.both()
     words = ["run", "--plant", STILL, "--collect", "1", "--trainer", trainer, "--controller", controller]
     program = environment / "bin" / "hds-real-env"
     driven = subprocess.run(
