@@ -181,9 +181,7 @@ def test_a_refit_uses_what_is_selected_and_can_be_repeated_to_the_last_bit(progr
 
     def refitted(**wanted: Any) -> v1.Job:
         options = v1.TrainingOptions(task=TASK.name, epochs=1, label="trial", gate_off=True)
-        job = client.start_refit(
-            v1.StartRefitRequest(options=options, dynamics_model="friction", **wanted)
-        )
+        job = client.start_refit(v1.StartRefitRequest(options=options, dynamics_model="friction", **wanted))
         return client.follow(job.id, lambda job: None)
 
     def dynamics(job: v1.Job) -> list[bytes]:

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
+from real_env.clock import VirtualClock
+from real_env.episode import LoopSettings
+from real_env.fallback import FALLBACKS
 from real_env.plants import make_plant
 from real_env.plants.gymnasium_env import GymnasiumPlant
 from real_env.plants.mujoco_model import MujocoPlant, cart_pole
+from tests.driving import drive_episode
 from tests.programs import Programs, run
+from tests.test_readings import Half
 from trainer.client import TrainerClient
 
 HANGING = np.array([0.0, np.pi, 0.0, 0.0])
@@ -181,3 +186,31 @@ def test_plants_lists_what_there_is() -> None:
     listed = run("real_env", "plants").stdout
     for name in ("brax-friction", "mujoco-cart-pole", "gymnasium:", "serial:", "replay:", "FILE.py:CLASS"):
         assert name in listed
+
+
+SERVO = """
+<mujoco><option timestep="0.01"/><worldbody><body>
+  <joint name="angle" type="hinge" axis="0 1 0"/>
+  <geom type="capsule" fromto="0 0 0 0 0 0.1" size="0.01" mass="1e-6"/>
+</body></worldbody>
+<actuator>
+  <position name="servo" joint="angle" kp="1e5" kv="1e-3" ctrllimited="true" ctrlrange="-3 3"/>
+</actuator>
+<custom><numeric name="control_dt" data="0.05"/></custom>
+<keyframe><key qpos="3"/></keyframe></mujoco>
+"""
+
+
+def test_a_simulation_that_diverges_ends_the_episode_and_its_reset_is_not_recorded(tmp_path: Path) -> None:
+    """MuJoCo starts such a model anew without an error, at (0, 0) instead of (3, 0)."""
+    model = tmp_path / "servo.xml"
+    model.write_text(SERVO)
+    rows: list[v1.Transition] = []
+    settings = LoopSettings(20, 0.8, 9, FALLBACKS["zero"])
+    timing = drive_episode(make_plant(f"mujoco:{model}", 0), Half(), VirtualClock(), settings, rows.append)
+    assert 1 <= len(rows) < 20
+    assert rows[-1].end == v1.END_CAUSE_DIVERGED
+    assert (rows[-1].truncated, rows[-1].terminated) == (True, False)
+    assert np.all(np.isnan(rows[-1].x_next))
+    assert all(row.x[0] != 0.0 for row in rows)
+    assert "the simulation diverged" in timing.left[0]

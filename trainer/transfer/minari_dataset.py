@@ -37,7 +37,8 @@ KEY_WITHOUT_DIGEST = "hds"
 """What the key was called before there was a digest; datasets with the other key must have one."""
 Rewards = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """`(x[T + 1, n], u[T, m]) -> rewards[T]`."""
-_NUMBERS = ("sequence", "t_ns", "purpose", "action_source")
+_NUMBERS = ("sequence", "t_ns", "purpose", "action_source", "end")
+"""The last is missing in datasets of earlier versions."""
 _WORDS = ("policy_version", "reason")
 _COVERED = (KEY, "observation_space", "action_space", "total_episodes", "data_format")
 """What the digest covers of the metadata: all that is read of them."""
@@ -203,7 +204,7 @@ def _from_first_step(values: np.ndarray) -> np.ndarray:
 def _transitions(episode: Any, number: int, words: list[str]) -> Iterable[v1.Transition]:
     infos = {name: np.asarray(values)[1:] for name, values in episode.infos.items()}
     for k in range(len(episode.actions)):
-        named: dict[str, Any] = {name: int(infos[name][k]) for name in _NUMBERS}
+        named: dict[str, Any] = {name: int(infos[name][k]) for name in _NUMBERS if name in infos}
         named |= {name: words[int(infos[name][k])] for name in _WORDS}
         yield v1.Transition(
             episode=number,

@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         ("policy_version", _TEXT),
         ("action_source", pa.uint8()),
         ("reason", _TEXT),
+        ("end", pa.uint8()),
     ]
 )
 _FIELDS = [name for name in SCHEMA.names if name != "session"]
@@ -107,11 +108,12 @@ def _recordings(path: Path, data: bytes, key: bytes) -> list[Recording]:
         thrift_container_size_limit=limit,
     ) as file:
         known = (file.metadata.metadata or {}).get(key)
-        missing = set(SCHEMA.names) - set(file.schema_arrow.names)
+        there = [name for name in SCHEMA.names if name in file.schema_arrow.names]
+        missing = set(SCHEMA.names) - set(there) - {"end"}  # which earlier versions did not write
         if known is None or missing:
             lacks = f"the columns {', '.join(sorted(missing))}" if missing else f"the key {key.decode()!r}"
             raise NotARecording(f"{path} was not exported by HDS (it lacks {lacks}); a log needs --task")
-        rows = file.read(columns=SCHEMA.names).to_pylist()
+        rows = file.read(columns=there).to_pylist()
     found = ((row.pop("session"), v1.Transition(**row)) for row in rows)
     return by_session(map(from_json, json.loads(known)), found, str(path))
 
