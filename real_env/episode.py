@@ -21,7 +21,7 @@ from real_env.guard import Exchanged, Guard, PlantFailed, PlantHung, PlantReleas
 from real_env.limits import Limits
 from real_env.plant import Diverged, Reading
 from real_env.readings import ended_by, nothing
-from real_env.timing import PLANT, UNKNOWN, Pace, Timing
+from real_env.timing import LOOP, PLANT, UNKNOWN, Pace, Timing
 
 LET_GO = {
     v1.END_CAUSE_PLANT_LIMIT: "the plant's own limit tripped, and it let go",
@@ -177,7 +177,7 @@ class Episode:
         if isinstance(u, Miss):
             waited_ns = took_ns - (begun_ns - tick_ns)
             in_vain = u.late == UNKNOWN and waited_ns < 0.5 * observation.deadline_ns < took_ns
-            late = self._pace.culprit(tick_ns) if in_vain else u.late
+            late = self._pace.culprit if in_vain else u.late
             return self._fallback(u.why, version, late)
         applied = np.clip(u + self.excite(k), -1.0, 1.0).astype(np.float32)
         return self._limited(Decision(applied, u, False, "", version))
@@ -201,7 +201,7 @@ class Episode:
         if decision.requested is not None:
             until_ns = tick_ns + observation.deadline_ns
             why = "the answer was there, but could not be applied before its deadline"
-            instead = self._fallback(why, decision.policy_version, self._pace.culprit(tick_ns))
+            instead = self._fallback(why, decision.policy_version, LOOP)
         try:
             found = self.guard.exchange(decision.applied, tick_ns, until_ns, instead.applied)
         except (Diverged, PlantFailed, PlantHung) as error:
@@ -232,7 +232,7 @@ class Episode:
         usable_now, after = after is not None, after or nothing(self.guard.spec)
         if late := PLANT if found.missing else decision.late:
             self.timing.late[late] += 1
-        if overran := self._pace.overran(tick_ns, found.called_ns, found.returned_ns):
+        if overran := self._pace.overran(tick_ns, found.asked_ns, found.returned_ns):
             self.timing.overruns += 1
             self.timing.late[overran] += 1
         self.timing.steps += 1

@@ -45,13 +45,14 @@ class Exchanged(NamedTuple):
         reading: at the end of the control step, or in words why there is no usable one.
         missing: whether there was none at all, rather than one that is not usable.
         instead: whether the command came too late, so that the other was sent.
-        called_ns, returned_ns: when `exchange` was called and when the reading was there, on the clock.
+        asked_ns, returned_ns: when the plant was asked for the reading, by `exchange` or `read`, and when it
+            was there, on the clock.
     """
 
     reading: Reading | str
     missing: bool
     instead: bool
-    called_ns: int
+    asked_ns: int
     returned_ns: int
 
 
@@ -61,7 +62,7 @@ class Guard:
     def __init__(self, plant: Plant, clock: Clock) -> None:
         self.spec: PlantSpec = plant.spec
         self._plant, self._clock = plant, clock
-        self._read = reader(plant)
+        self._reads = reader(plant) is not None
         self._caller = _Caller() if clock.real else None
         self._before: object = None
         """The state's array of the last reading, as the plant gave it."""
@@ -98,24 +99,29 @@ class Guard:
             Diverged: the simulated plant can't go on.
             PlantFailed, PlantHung, PlantReleased: no command may follow.
         """
-        called_ns, late = 0, False
+        asked_ns, late = 0, False
 
         def apply() -> Any:
-            nonlocal called_ns, late
-            called_ns = self._clock.now_ns()
-            late = called_ns > until_ns
+            nonlocal asked_ns, late
+            asked_ns = self._clock.now_ns()
+            late = asked_ns > until_ns
             sent = command if not late else self._zero if instead is None else instead
             return self._plant.exchange(np.array(sent, np.float32))
 
+        def read() -> Any:
+            nonlocal asked_ns
+            asked_ns = self._clock.now_ns()
+            return self._plant.read()  # pyright: ignore[reportAttributeAccessIssue]
+
         try:
             raw = self._call("exchange", apply, self._limit_ns(tick_ns))
-            if self._read is not None:
+            if self._reads:
                 self._clock.sleep_until(tick_ns + self._dt_ns)
-                raw = self._call("read", self._read, self._limit_ns(tick_ns))
+                raw = self._call("read", read, self._limit_ns(tick_ns))
         except NoReading as error:
             why = str(error) or "no reading came"
-            return Exchanged(why, True, late, called_ns, self._clock.now_ns())
-        return Exchanged(self._checked(raw), False, late, called_ns, self._clock.now_ns())
+            return Exchanged(why, True, late, asked_ns, self._clock.now_ns())
+        return Exchanged(self._checked(raw), False, late, asked_ns, self._clock.now_ns())
 
     def rest(self) -> None:
         """Command zero, unless the plant was let go."""

@@ -131,7 +131,14 @@ def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.
         session, guard, link, spool, uplink, clock, _settings(command, spec), excitation, way_out.stop,
         lambda share: tell(share=share),
     )  # fmt: skip
-    events.emit("ready", session=session.id, plant=spec.name, parameters=spec.parameters, rig=rig.name)
+    events.emit(
+        "ready",
+        session=session.id,
+        plant=spec.name,
+        parameters=spec.parameters,
+        rig=rig.name,
+        start_ns=runner.start_ns,
+    )
     return Prepared(runner, rig)
 
 

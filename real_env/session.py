@@ -103,7 +103,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self.spool.open_session(self.message)
-        self._start_ns = self.clock.now_ns()
+        self.start_ns = self.clock.now_ns()
+        """When the session began, on the clock; transitions count from here."""
         self.report = PhaseReport("nothing", self.message.id, 0)
         """Of the phase that runs, or ran last."""
 
@@ -157,7 +158,7 @@ class Session:
             self.link,
             self.clock,
             settings,
-            Numbering(self.next_sequence, self.next_episode, purpose, self._start_ns),
+            Numbering(self.next_sequence, self.next_episode, purpose, self.start_ns),
             record,
             self.excitation if purpose == v1.PURPOSE_COLLECT else no_excitation,
             self.stop,

@@ -51,24 +51,19 @@ class Timing:
 
 @dataclass
 class Pace:
-    """Who made a tick late: whether plant or loop took the time, between two ticks `dt_ns` apart."""
+    """Who made a tick late, plant or loop, between two ticks `dt_ns` apart."""
 
     dt_ns: int
-    plant_returned_ns: int | None = None
-    """When the reading of the step before was there."""
+    culprit: str = LOOP
+    """Who is to blame if the control step that comes begins late."""
 
-    def culprit(self, tick_ns: int) -> str:
-        """Return who is to blame for a late beginning of the control step at `tick_ns`."""
-        returned = self.plant_returned_ns
-        return PLANT if returned is not None and returned > tick_ns + OVERRUN_SHARE * self.dt_ns else LOOP
-
-    def overran(self, tick_ns: int, called_ns: int, returned_ns: int) -> str:
+    def overran(self, tick_ns: int, asked_ns: int, returned_ns: int) -> str:
         """Return who made the step from `tick_ns` overrun, empty if it did not.
 
-        The plant is to blame unless it was called after the control step's end.
+        The plant is to blame if it was asked for its reading in time, at `asked_ns`, and gave it late.
         """
-        self.plant_returned_ns = returned_ns
-        end_ns, allowed_ns = tick_ns + self.dt_ns, OVERRUN_SHARE * self.dt_ns
-        if returned_ns <= end_ns + allowed_ns:
-            return ""
-        return LOOP if called_ns > end_ns else PLANT
+        end_ns = tick_ns + self.dt_ns
+        latest_ns = end_ns + OVERRUN_SHARE * self.dt_ns
+        late = returned_ns > latest_ns
+        self.culprit = PLANT if late and asked_ns <= latest_ns else LOOP
+        return self.culprit if late else ""

@@ -47,7 +47,7 @@ def root(v: np.ndarray, z: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def quadratic(v: np.ndarray, z: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Friction with the square of the velocity, as drag."""
-    return 0.3 * c[1] * np.abs(v) * v, z
+    return 0.15 * c[1] * np.abs(v) * v, z
 
 
 @dataclass(frozen=True)
