@@ -1,8 +1,8 @@
 """Whether a velocity is the derivative of its position: signs and units of columns, for both sides.
 
 Notation
-    q, v     position and velocity of one joint, dt apart             [T + 1]
-    dq       change of the position over LAG_STEPS control steps      [K]
+    t, q, v  times [s], position and velocity of one joint            [T + 1]
+    dq       change of the position over LAG_S                        [K]
     vm       what the velocities say of that                          [K]
     b        slope of dq over vm, 1 if they agree; between `low` and `high`, since noise of the velocity
              lowers the one estimate, and of the position raises the other
@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-LAG_STEPS = 10
-"""Control steps over which positions and velocities are compared: noise counts less over many."""
+LAG_S = 0.4
+"""Time over which positions and velocities are compared [s]: noise counts less over a longer one."""
+Stretch = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""(t, q, v) without a gap."""
 LEAST_STEPS = 20
 SLOPE = (0.7, 1.4)
 """Where b may lie; sampling moves it less."""
@@ -39,14 +41,16 @@ class Agreement(NamedTuple):
     words: str
 
 
-def agreement(stretches: Iterable[tuple[np.ndarray, np.ndarray]], dt: float, position: str) -> Agreement:
-    """Compare (q, v) of uninterrupted stretches; `position` is the position's name, for the words."""
-    stretches = [(np.asarray(q, float), np.asarray(v, float)) for q, v in stretches if len(q) > 1]
-    dq, vm = _changes(stretches, dt)
+def agreement(stretches: Iterable[Stretch], position: str) -> Agreement:
+    """Compare q and v of uninterrupted stretches; `position` is the position's name, for the words."""
+    known = [
+        (np.asarray(t), np.asarray(q, float), np.asarray(v, float)) for t, q, v in stretches if len(t) > 1
+    ]
+    dq, vm = _changes(known)
     if len(dq) < LEAST_STEPS:
         return Agreement(STILL, 1.0, "")
     moved, told, covariance = (float(np.sum(part)) for part in (dq**2, vm**2, dq * vm))
-    if np.sqrt(moved / len(dq)) <= MOVED * max(noise([q[:, None] for q, _ in stretches])[0], 1e-6):
+    if np.sqrt(moved / len(dq)) <= MOVED * max(noise([q[:, None] for _, q, _ in known])[0], 1e-6):
         return Agreement(STILL, 1.0, "")
     if told < 1e-6 * moved:
         return Agreement(ZERO, 0.0, f"is zero while {position} moves")
@@ -88,11 +92,12 @@ def unit_of(factor: float) -> str:
     return ""
 
 
-def _changes(stretches: list[tuple[np.ndarray, np.ndarray]], dt: float) -> tuple[np.ndarray, np.ndarray]:
+def _changes(stretches: Iterable[Stretch]) -> tuple[np.ndarray, np.ndarray]:
     dq, vm = [np.zeros(0)], [np.zeros(0)]
-    for q, v in stretches:
-        lag = min(LAG_STEPS, len(q) - 1)
-        covered = np.concatenate([[0.0], np.cumsum(0.5 * dt * (v[:-1] + v[1:]))])
+    for t, q, v in stretches:
+        gaps = np.diff(t)
+        lag = min(max(1, round(LAG_S / float(np.median(gaps)))), len(q) - 1)
+        covered = np.concatenate([[0.0], np.cumsum(0.5 * gaps * (v[:-1] + v[1:]))])
         dq.append(q[lag:] - q[:-lag])
         vm.append(covered[lag:] - covered[:-lag])
     return np.concatenate(dq), np.concatenate(vm)

@@ -183,8 +183,8 @@ def _by_hand(spec: PlantSpec, rest: Recording, moved: Recording) -> list[Finding
     stretches = _stretches(moved.x)
     for i in range(d):
         position, velocity = spec.state_names[i], spec.state_names[d + i]
-        pairs = [(part[:, i], part[:, d + i]) for part in stretches]
-        seen = kinematics.agreement(pairs, spec.control_dt, position)
+        parts = [(spec.control_dt * np.arange(len(x)), x[:, i], x[:, d + i]) for x in stretches]
+        seen = kinematics.agreement(parts, position)
         what, expected = f"{velocity} against {position}", "its derivative"
         if seen.verdict == kinematics.STILL or np.ptp(moved.usable()[:, i]) <= UNSEEN * _noise(rest)[i]:
             found.append(Finding(what, f"{position} was not moved", "move it by hand", LOOK))

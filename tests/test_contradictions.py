@@ -1,11 +1,13 @@
 """Recorded motion that can't be of its task is refused by the name of its column."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from real_env.plants.mujoco_model import cart_pole
+from tests.programs import run
 from trainer.dynamics.contradictions import Contradicted, check, contradictions
 from trainer.dynamics.windows import Motion
 from trainer.tasks import load_task
@@ -79,3 +81,24 @@ def test_a_column_that_contradicts_the_task_is_named(
 ) -> None:
     with pytest.raises(Contradicted, match=message):
         check(TASK, [wrong(recorded(0, noise=noise))])
+
+
+def test_a_log_whose_velocity_is_in_other_units_is_refused_by_its_column(tmp_path: Path) -> None:
+    """In deg/s it gave a friction of 8.4 instead of 0.046, without a word."""
+    t = 0.01 * np.arange(600)
+    angle, velocity = 1.2 * np.sin(3.0 * t), 3.6 * np.cos(3.0 * t)
+    for name, factor in (("sound", 1.0), ("deg", 180.0 / np.pi), ("negated", -1.0), ("zero", 0.0)):
+        rows = np.stack([t, angle, factor * velocity, 0.1 * np.sin(t)], axis=1)
+        header = "time,position,velocity,torque"
+        np.savetxt(tmp_path / f"{name}.csv", rows, delimiter=",", header=header, comments="")
+    for name, seen in (("deg", "as if one of them were in deg"), ("negated", "has the opposite sign"),
+                       ("zero", "is zero while")):  # fmt: skip
+        words = ["--task", "pendulum", "--log", str(tmp_path / f"{name}.csv"), "--out", str(tmp_path / "out")]
+        refused = run("trainer", "fit-dynamics", *words)
+        assert refused.returncode == 1
+        assert (
+            "the data contradicts task pendulum, and nothing is learned from it: velocity [rad/s]"
+            in refused.stderr
+        )
+        assert seen in refused.stderr
+        assert not (tmp_path / "out").exists()

@@ -103,6 +103,7 @@ class ScoreDynamics:
 
 
 def _motions(logs: Logs, task: "Task", layout: Path | None) -> "list[Motion]":
+    from trainer.dynamics.contradictions import check_columns
     from trainer.logs.csv_log import read_csv
     from trainer.logs.log_format import default_format, read_format
     from trainer.logs.resample import resample
@@ -111,6 +112,7 @@ def _motions(logs: Logs, task: "Task", layout: Path | None) -> "list[Motion]":
     motions = []
     for path in logs:
         log = read_csv(path, columns)
+        check_columns(task, log.t, log.x)
         found = resample(log, task)
         steps = sum(len(motion.u) for motion in found)
         print(f"{path}: {steps} control steps in {len(found)} stretches", *log.notes, sep="\n  ")

@@ -9,6 +9,7 @@ Notation
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -57,7 +58,11 @@ def check(task: Task, motions: list[Motion]) -> None:
     Raises:
         Contradicted: naming each column, what was seen, and what to do.
     """
-    if found := contradictions(task, motions):
+    _refuse(task, contradictions(task, motions))
+
+
+def _refuse(task: Task, found: list[Contradiction]) -> None:
+    if found:
         raise Contradicted(
             f"the data contradicts task {task.name}, and nothing is learned from it: "
             + ". ".join(map(str, found))
@@ -85,10 +90,34 @@ def _steps(motions: list[Motion]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _kinematics(task: Task, joint: int, motions: list[Motion]) -> Contradiction | None:
     """Compare a velocity with the change of its position."""
     position, velocity = task.state_names[joint], task.state_names[task.joints + joint]
-    stretches = ((motion.x[:, joint], motion.x[:, task.joints + joint]) for motion in motions)
-    found = kinematics.agreement(stretches, task.control_dt, position)
+    x = [motion.x for motion in motions]
+    stretches = [
+        (task.control_dt * np.arange(len(part)), part[:, joint], part[:, task.joints + joint]) for part in x
+    ]
+    return _of(kinematics.agreement(stretches, position), velocity)
+
+
+def _of(found: kinematics.Agreement, velocity: str) -> Contradiction | None:
     remedy = REMEDIES.get(found.verdict)
     return Contradiction(velocity, found.words, remedy) if remedy else None
+
+
+def check_columns(task: Task, t: np.ndarray, x: np.ndarray) -> None:
+    """Check velocities of a log as written, x[N, n] at t[N] [s]: resampling mixes them with positions.
+
+    Raises:
+        Contradicted: naming each column, what was seen, and what to do.
+    """
+    if task.positions != task.joints:
+        return
+    edges = [0, *(np.flatnonzero(np.diff(t) > 10.0 * np.median(np.diff(t))) + 1), len(t)]
+    parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
+    found = []
+    for joint in range(task.joints):
+        position, velocity = task.state_names[joint], task.state_names[task.joints + joint]
+        stretches = [(t[part], x[part, joint], x[part, task.joints + joint]) for part in parts]
+        found.append(_of(kinematics.agreement(stretches, position), velocity))
+    _refuse(task, [one for one in found if one])
 
 
 def _dynamics(task: Task, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> list[Contradiction]:

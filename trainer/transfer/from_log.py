@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from protos.hds import v1
+from trainer.dynamics.contradictions import check_columns
 from trainer.dynamics.windows import Motion
 from trainer.logs.csv_log import Log, as_log, find_columns, read_csv
 from trainer.logs.log_format import LogFormat
@@ -86,4 +87,5 @@ def recorded(
 
 
 def _sampled(log: Log, task: Task) -> tuple[list[Motion], list[str]]:
+    check_columns(task, log.t, log.x)
     return resample(log, task), list(log.notes)
