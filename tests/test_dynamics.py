@@ -14,6 +14,7 @@ from trainer.dynamics.judge import least_held_out
 from trainer.dynamics.ladder import LADDER, held_out_error, rung
 from trainer.dynamics.linearise import missing_force
 from trainer.dynamics.physics_rung import PhysicsRung, linearised
+from trainer.dynamics.report import figures
 from trainer.dynamics.residual_rung import ResidualRung
 from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, split
 from trainer.dynamics.windows import Motion, cut, finite, remembering, typical_change
@@ -269,4 +270,21 @@ def test_typical_change_ignores_padding() -> None:
         typical_change(cut(motions, WINDOW_STEPS, 21)),
         typical_change(cut(motions, WINDOW_STEPS, 64)),
         rtol=1e-6,
+    )
+
+
+def test_a_delay_beyond_what_the_model_allows_is_told_to_be_at_its_bound_and_not_identified() -> None:
+    """With a true delay of 1.5 control steps it was told as identified, between 1 and 1."""
+    from tests.benchmarks.own_plants import OwnPlant
+
+    random = np.random.default_rng(0)
+    held = np.repeat(random.uniform(-1.0, 1.0, (2, 25)), 5, axis=1)
+    y, u = OwnPlant("late", scale=0.3, delay=1.5).drive(lambda y: np.zeros((2, 1)), held, seed=0)
+    motions = [Motion(y[i], u[i]) for i in range(2)]
+    fit = rung("physics").fit(load_task("cartpole_swingup"), motions, jax.random.key(0), lambda share: None)
+    delay = fit.estimates["delay of actions in control steps"]
+    assert delay.value > 0.95
+    assert (delay.identified, delay.at_bound) == (False, True)
+    assert (
+        figures(load_task("cartpole_swingup"), fit)["at its bound: delay of actions in control steps"] == 1.0
     )

@@ -43,6 +43,10 @@ NARROWED = 0.5
 """A parameter is identified if the data narrows it to this share of its prior's width."""
 REFUTED = 3.0
 """The data refutes a prior if the fit there is worse by so many standard deviations."""
+FAR = 20.0
+"""A p at which what has a limit has reached it."""
+NEAR_BOUND = 0.02
+"""A value is at a limit if it is nearer than this share of what is between the limits."""
 DRAWS = 400
 INTERVAL = (5.0, 95.0)
 """Percentiles."""
@@ -208,9 +212,25 @@ class Problem(NamedTuple):
         best = _values(self.rung, self.task)(jnp.asarray(p[None], float), self.unit)[0]
         low, high = np.percentile(np.asarray(values), INTERVAL, axis=0)
         names = [name for group in self.rung.groups for name in group.names(self.task)]
+        bounded = self.at_bounds(p, np.asarray(best))
         for at, name in enumerate(names):
-            told[name] = Estimate(float(best[at]), float(low[at]), float(high[at]), bool(free[at]))
+            known = bool(free[at] and not bounded[at])
+            told[name] = Estimate(
+                float(best[at]), float(low[at]), float(high[at]), known, bool(free[at] and bounded[at])
+            )
         return told
+
+    def at_bounds(self, p: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """Return which of the values `best[k]` of p[k] are at a limit of the model; 0 is none."""
+        values = _values(self.rung, self.task)
+        ends = []
+        for end in (-FAR, FAR, 2.0 * FAR):
+            moved = np.where(np.eye(len(p), dtype=bool), end, p)
+            ends.append(np.diag(np.asarray(values(jnp.asarray(moved, float), self.unit))))
+        low, high, further = ends
+        limited = np.isclose(high, further, rtol=1e-3)  # the others have no upper limit
+        near = NEAR_BOUND * (high - low)
+        return limited & ((high - best < near) | ((best - low < near) & (low > 0.0)))
 
     def windows(self, motions: list[Motion]) -> tuple[Windows, Callable[[jax.Array], NormalEquations]]:
         """Return windows over `motions`, and the normal equations of p over them."""

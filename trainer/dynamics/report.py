@@ -8,7 +8,8 @@ from trainer.tasks.task import Task
 def figures(task: Task, fit: Fit) -> dict[str, float]:
     """Return estimates with their 90 % intervals, and open-loop errors beside both references.
 
-    `identified: X` is 1, or 0 where the data says nothing of X, which then stays at its prior.
+    `identified: X` is 1, or 0 where the data says nothing of X, which then stays at its prior. Where
+    `at its bound: X` is there, X is as far as the model lets it, and may be beyond.
     """
     told: dict[str, float] = {}
     for name, estimate in fit.estimates.items():
@@ -16,6 +17,8 @@ def figures(task: Task, fit: Fit) -> dict[str, float]:
         told[f"estimate: {name}, 5 %"] = estimate.low
         told[f"estimate: {name}, 95 %"] = estimate.high
         told[f"identified: {name}"] = float(estimate.identified)
+        if estimate.at_bound:
+            told[f"at its bound: {name}"] = 1.0
     for horizon, error in fit.errors.items():
         for i, position in enumerate(position_names(task)):
             sizes = {

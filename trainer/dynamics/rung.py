@@ -17,12 +17,17 @@ SUBSTEPS = 1
 
 
 class Estimate(NamedTuple):
-    """A value and its 90 % interval, in physical units; the prior's where the data says nothing."""
+    """A value and its 90 % interval, in physical units; the prior's where the data says nothing.
+
+    `at_bound` says that the value is at a limit of the model, beyond which the truth may lie: then it is not
+    identified, and its interval ends there for no better reason.
+    """
 
     value: float
     low: float
     high: float
     identified: bool
+    at_bound: bool = False
 
 
 class Comparison(NamedTuple):
