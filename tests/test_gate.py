@@ -55,6 +55,7 @@ def test_a_training_that_went_well_passes() -> None:
         ({"policy": judged(0.5, 80.0)}, "success in its model is 0."),
         ({"policy": judged(0.0, 302.0, seed=3), "threshold": 0.0}, "not below that of no action"),
         ({"left_out": 0.02}, "2.0% of the training's steps were left out"),
+        ({"outside": 0.4}, "40% of the policy's steps in its model lead where nothing was recorded"),
         ({"fit": fit(Comparison(0.5, 0.1, True))}, "worse than the plain simulator"),
         ({"fit": fit(None, Comparison(0.5, 0.1, True))}, "worse than 'nothing moves'"),
     ],

@@ -43,6 +43,7 @@ class BlackBoxRung:
 
     name: str = "black-box"
     memory: int = 0
+    extrapolates: bool = False
 
     def model(self, task: Task) -> Model:
         """Return the network where it decides, else the simulator."""

@@ -46,6 +46,11 @@ class EnsembleRung:
         """Return the base's."""
         return self.base.memory
 
+    @property
+    def extrapolates(self) -> bool:
+        """Return whether the base does."""
+        return self.base.extrapolates
+
     def model(self, task: Task) -> Model:
         """Return the base's model: one sample of a batch runs in one member."""
         return self.base.model(task)

@@ -67,6 +67,7 @@ class PhysicsRung:
     groups: tuple[Group, ...] = (FRICTION,)
     substeps: int = SUBSTEPS
     width: float = SMOOTHING
+    extrapolates: bool = True
 
     @property
     def memory(self) -> int:

@@ -110,6 +110,11 @@ class ResidualRung:
         """Return the base's."""
         return self.base.memory
 
+    @property
+    def extrapolates(self) -> bool:
+        """Return that it does: the network's force is bounded, and the base goes on."""
+        return True
+
     def model(self, task: Task) -> Model:
         """Return the base with the network's force on its joints."""
 

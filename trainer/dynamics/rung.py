@@ -108,6 +108,11 @@ class Rung(Protocol):
         """How many applied actions the model's state carries besides the plant's: 0 or 1."""
         ...
 
+    @property
+    def extrapolates(self) -> bool:
+        """Whether the family says something sensible where nothing was recorded: a network alone does not."""
+        ...
+
     def model(self, task: Task) -> Model:
         """Return the family's model of one control step."""
         ...

@@ -6,7 +6,8 @@ A policy gets the label that was asked for only if
   standard errors and the sensors' noise (a first training has no fit to judge);
 - it succeeds in its model in at least `threshold` of the episodes, where the task says what success is;
 - it costs less there than no action and than the untrained network, by two standard errors;
-- at most 1 % of the training's steps was left out as not finite.
+- at most 1 % of the training's steps was left out as not finite;
+- where its dynamics are a network alone, at most 10 % of its steps lead where nothing was recorded.
 
 Notation
     c    costs of episodes from the same start states        [B]
@@ -26,7 +27,7 @@ THRESHOLD = 0.9
 """Least success in the model, where neither task nor request say one."""
 ERRORS = 2.0
 """Standard errors by which something must be better, or may not be worse."""
-MOST_LEFT_OUT = 0.01
+MOST_LEFT_OUT, MOST_OUTSIDE = 0.01, 0.1
 MOST_COST = 1e9
 """Stands for a cost that is not finite."""
 
@@ -49,6 +50,7 @@ class Evidence:
         left_out: share of the training's steps that were not finite.
         has_success: whether the task says itself what success is.
         threshold: least success.
+        outside: share of the policy's steps where nothing was recorded, for dynamics that don't extrapolate.
     """
 
     policy: Judged
@@ -57,6 +59,7 @@ class Evidence:
     left_out: float
     has_success: bool
     threshold: float
+    outside: float = 0.0
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -78,6 +81,14 @@ def judge(evidence: Evidence) -> Verdict:
         reasons.append(
             f"{evidence.left_out:.1%} of the training's steps were left out as not finite, allowed are "
             f"{MOST_LEFT_OUT:.0%}: the trainer's log names the first of them"
+        )
+    if evidence.outside > MOST_OUTSIDE:
+        reasons.append(
+            f"{evidence.outside:.0%} of the policy's steps in its model lead where nothing was "
+            "recorded, and a "
+            f"network alone knows nothing there (at most {MOST_OUTSIDE:.0%} may): record more with "
+            "policies that "
+            "get there, or take another --dynamics-model"
         )
     return Verdict(not reasons, tuple(reasons), tuple(notes))
 

@@ -14,8 +14,10 @@ from trainer.checkpoint.metadata import PolicyMetadata
 from trainer.checkpoint.reader import read_item, read_policy
 from trainer.dynamics.ladder import rung
 from trainer.dynamics.rung import Fit
+from trainer.dynamics.windows import Motion, finite
 from trainer.jobs.gate import THRESHOLD, Evidence, Judged, judge
 from trainer.jobs.learner import Learner, learner, stacked
+from trainer.jobs.reach import share_outside
 from trainer.jobs.refit import Report, fit_dynamics, real_seconds, recorded
 from trainer.jobs.request import LEARNED_FRACTION, JobRequest, Progress, Published, Verdict
 from trainer.jobs.task_check import LearnedNothing, check_task, why_nothing
@@ -60,7 +62,7 @@ def run(request: JobRequest, report: Report) -> Published:
     warm = _warm_start(parts, request)
     best = train_policy(parts, fit, fraction, config, key_train, warm, report, metrics, rounds)
     metrics["train_seconds"] = time.monotonic() - started
-    verdict = _verdict(request, parts, fit, best, metrics, config)
+    verdict = _verdict(request, parts, fit, episodes, best, metrics, config)
     metrics["simulation_success"], metrics["simulation_cost"] = _in_simulation(parts, best)
     report(Progress("publishing", 1.0, metrics))
     return _publish(request, parts, episodes, fit, fraction, best, metrics, verdict, notes)
@@ -70,6 +72,7 @@ def _verdict(
     request: JobRequest,
     parts: Learner,
     fit: Fit | None,
+    episodes: list[RecordedEpisode],
     best: Best,
     metrics: dict[str, float],
     config: HDSConfig,
@@ -88,8 +91,7 @@ def _verdict(
         why = why_nothing(parts.pods.task, parts.pods.model, theta, jax.random.key(request.seed))
         raise LearnedNothing(
             f"nothing was learned: {left_out:.0%} of the training's steps were left out as not finite, "
-            "and the "
-            f"policy's cost is {best.cost:g}; {why}"
+            f"and the policy's cost is {best.cost:g}; {why}"
         )
     key = jax.random.key(request.seed)
     nothing = jax.tree.map(jnp.zeros_like, best.policy)
@@ -99,8 +101,12 @@ def _verdict(
     ]
     threshold = next(g for g in (request.gate, parts.task.gate, THRESHOLD) if g is not None)
     references = {"no action": scored[1], "the untrained network": scored[2]}
-    has_success = parts.task.has_success
-    return judge(Evidence(scored[0], references, fit, left_out, has_success, threshold))
+    has_success, outside = parts.task.has_success, 0.0
+    if fit is not None and not parts.rung.extrapolates:
+        motions = finite([Motion(episode.x, episode.u) for episode in episodes])
+        outside = share_outside(parts, best.policy, models, motions, key)
+        metrics["steps_outside_data"] = outside
+    return judge(Evidence(scored[0], references, fit, left_out, has_success, threshold, outside))
 
 
 def _fraction(request: JobRequest, fit: Fit | None) -> float:
