@@ -16,7 +16,7 @@ from real_env.clock import Clock
 from real_env.plant import Diverged, NoReading, Plant, PlantSpec, Reading, reader
 from real_env.readings import checked
 
-HANG_SHARE, RELATIVE_SHARE = 0.85, 1.1
+HANG_SHARE, RELATIVE_SHARE = 0.85, 1.5
 """A call hangs if it lasts to these shares of a control step after the next tick, and after its begin."""
 PATIENCE_S, RESET_PATIENCE_S = 1.0, 0.2
 """How long letting go waits for each: a call under way (another time for `reset`), zero, `close` [s]."""

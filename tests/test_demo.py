@@ -28,7 +28,7 @@ def demo(tmp_path: Path, *arguments: str, timeout: float) -> tuple[dict, str, Pa
 
 def test_the_demo_goes_round_and_leaves_everything_in_one_directory(tmp_path: Path) -> None:
     arguments = ["--rounds", "1", "--epochs", "2", "--evaluations", "2", "--seconds-per-round", "2"]
-    arguments += ["--gate", "off"]
+    arguments += ["--gate", "off", "--dynamics-model", "friction"]
     figures, said, out = demo(tmp_path, *arguments, timeout=400.0)
     assert figures.keys() >= KEYS
     first, second = figures["rounds"]

@@ -76,9 +76,11 @@ class Driven:
             *servers.words(),
             *words,
         ]
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would stay ignored
         self.process = subprocess.Popen(
             command, cwd=directory, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
+        signal.signal(signal.SIGHUP, before)
 
     def calls(self) -> list[str]:
         """Return what reached the plant."""

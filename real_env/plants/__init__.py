@@ -105,22 +105,20 @@ def device_of(name: str) -> str:
     """Return what `--plant` names as a device: two runs of one device drive one rig.
 
     That is the serial port, or the class of a user's own file.
-
-    Raises:
-        ValueError: the rig's file is wrong.
     """
     kind, _, place = name.partition(":")
     if kind == "serial":
-        return os.path.realpath(_rig_port(place))
+        return _rig_port(place)
     return name if name in PLANTS or kind in KINDS else name.rpartition(":")[2]
 
 
 def _rig_port(place: str) -> str:
+    """Return the port that a rig's file names; a file that is wrong is told of when the plant is made."""
     try:
         port = tomllib.loads(Path(place).read_text()).get("port")
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"plant 'serial:{place}': {error}") from error
-    return port if isinstance(port, str) else place
+    except (OSError, ValueError):
+        return place
+    return os.path.realpath(port) if isinstance(port, str) else place
 
 
 def _from_file(name: str, seed: int) -> Plant:
