@@ -1,8 +1,11 @@
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.trajectory import rollout
 from trainer.models.brax_model import BraxModel, load_system
 from trainer.models.force import Force, no_force
@@ -10,6 +13,11 @@ from trainer.models.friction import Friction, friction_force
 from trainer.tasks import load_task
 
 TASK = load_task("cartpole_swingup")
+
+
+def soon(function: Callable) -> Callable:
+    """Return `function`, to be compiled with the least work: that is what takes long here."""
+    return compiled(function, ONCE)
 
 
 def with_force(force: Force) -> BraxModel:
@@ -27,8 +35,8 @@ STATES = [[0.0, np.pi + 0.6, 0.0, 0.0], [0.3, 1.0, -0.5, 2.0], [-1.0, -2.5, 1.5,
 @pytest.mark.parametrize("pole", [np.pi + 0.6, 0.5], ids=["hanging + 0.6 rad", "0.5 rad off upright"])
 def test_energy_drifts_less_than_one_percent_in_1000_steps(pole: float) -> None:
     start = jnp.array([0.0, pole, 0.0, 0.0])
-    states = jax.jit(lambda x: rollout(FREE, None, lambda t, x: jnp.zeros(1), x, 1000).x)(start)
-    energy = jax.jit(jax.vmap(FREE.energy))(states)
+    states = soon(lambda x: rollout(FREE, None, lambda t, x: jnp.zeros(1), x, 1000).x)(start)
+    energy = soon(jax.vmap(FREE.energy))(states)
     hanging = FREE.energy(jnp.array([0.0, jnp.pi, 0.0, 0.0]))
     assert float(jnp.max(jnp.abs(energy - energy[0]))) < 0.01 * float(energy[0] - hanging)
 
@@ -37,8 +45,8 @@ def test_energy_drifts_less_than_one_percent_in_1000_steps(pole: float) -> None:
 @pytest.mark.parametrize(("model", "theta"), [(FREE, None), (DAMPED, FRICTION)], ids=["free", "friction"])
 def test_jacobians_of_one_step_equal_central_differences(x: list, model: BraxModel, theta: object) -> None:
     point = jnp.array([*x, 0.4])
-    step = jax.jit(lambda z: model(theta, z[:4], z[4:]))
-    jacobian = jax.jacfwd(step)(point)
+    step = soon(lambda z: model(theta, z[:4], z[4:]))
+    jacobian = soon(jax.jacfwd(lambda z: model(theta, z[:4], z[4:])))(point)
     h = 1e-2
     offsets = h * jnp.eye(5)
     numeric = jnp.stack([(step(point + d) - step(point - d)) / (2 * h) for d in offsets], axis=1)
@@ -48,12 +56,11 @@ def test_jacobians_of_one_step_equal_central_differences(x: list, model: BraxMod
 def test_the_gradient_of_a_rollout_equals_central_differences() -> None:
     start = jnp.array([0.1, 2.5, 0.2, -0.5])
 
-    @jax.jit
-    def final_height(u: jax.Array) -> jax.Array:
+    def height(u: jax.Array) -> jax.Array:
         return jnp.cos(rollout(DAMPED, FRICTION, lambda t, x: u[t], start, 10).x[-1, 1])
 
     u = 0.5 * jnp.sin(jnp.arange(10.0))[:, None]
-    gradient = jax.jacfwd(final_height)(u)
+    gradient, final_height = soon(jax.jacfwd(height))(u), soon(height)
     h = 2e-2
     for t in range(10):
         numeric = (final_height(u.at[t].add(h)) - final_height(u.at[t].add(-h))) / (2 * h)
@@ -62,8 +69,8 @@ def test_the_gradient_of_a_rollout_equals_central_differences() -> None:
 
 def test_friction_only_takes_energy_away() -> None:
     start = jnp.array([0.0, 1.0, 1.0, 3.0])
-    states = rollout(DAMPED, FRICTION, lambda t, x: jnp.zeros(1), start, 100).x
-    energy = np.asarray(jax.vmap(DAMPED.energy)(states))
+    states = soon(lambda x: rollout(DAMPED, FRICTION, lambda t, x: jnp.zeros(1), x, 100).x)(start)
+    energy = np.asarray(soon(jax.vmap(DAMPED.energy))(states))
     assert np.all(np.diff(energy) <= 1e-3 * abs(energy[0]))
 
 

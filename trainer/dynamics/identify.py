@@ -65,14 +65,13 @@ def normal_equations(
 ) -> Callable[[jax.Array, jax.Array, Windows, jax.Array], NormalEquations]:
     """Return the jitted normal equations of `model`, a function of `(p, unit, windows, scale[n])`."""
 
-    def errors(p: jax.Array, unit: jax.Array, x: jax.Array, u: jax.Array, scale: jax.Array) -> jax.Array:
-        return (replay(model, constrain(p, unit), x[0], u) - x)[1:] / scale
-
     def normal(p: jax.Array, unit: jax.Array, windows: Windows, scale: jax.Array) -> NormalEquations:
-        def with_jacobian(x: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return errors(p, unit, x, u, scale), jax.jacfwd(errors)(p, unit, x, u, scale)
+        def errors(p: jax.Array, x: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+            e = (replay(model, constrain(p, unit), x[0], u) - x)[1:] / scale
+            return e, e
 
-        e, J = jax.vmap(with_jacobian)(jnp.asarray(windows.x), jnp.asarray(windows.u))
+        with_jacobian = jax.vmap(jax.jacfwd(errors, has_aux=True), (None, 0, 0))
+        J, e = with_jacobian(p, jnp.asarray(windows.x), jnp.asarray(windows.u))
         size = jnp.abs(e)
         share = windows.weight[:, None, None] / (jnp.sum(windows.weight) * e.shape[1] * e.shape[2])
         w = share * jnp.minimum(1.0, HUBER / jnp.maximum(size, 1e-12))

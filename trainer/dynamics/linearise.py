@@ -43,13 +43,22 @@ def linearise(pushed: Model, joints: int) -> Callable[[Any, Windows], Linearised
     """Return the jitted linearisation of a model with parameters `Pushed`."""
 
     def one(base: Any, x: jax.Array, u: jax.Array, x_next: jax.Array) -> Linearised:
-        nothing = jnp.zeros(joints)
-        step = lambda x, tau: pushed(Pushed(base, tau), x, u)  # noqa: E731
-        A, G = jax.jacfwd(step, (0, 1))(x, nothing)
-        return Linearised(A, G, step(x, nothing) - x_next)
+        n = x.shape[0]
 
-    along = jax.vmap(jax.vmap(one, (None, 0, 0, 0)), (None, 0, 0, 0))
-    return compiled(lambda base, windows: along(base, windows.x[:, :-1], windows.u, windows.x[:, 1:]), ONCE)
+        def step(x_tau: jax.Array) -> tuple[jax.Array, jax.Array]:  # of one argument: it is traced once
+            after = pushed(Pushed(base, x_tau[n:]), x_tau[:n], u)
+            return after, after
+
+        J, after = jax.jacfwd(step, has_aux=True)(jnp.concatenate([x, jnp.zeros(joints)]))
+        return Linearised(J[:, :n], J[:, n:], after - x_next)
+
+    def along(base: Any, windows: Windows) -> Linearised:
+        steps = (windows.x[:, :-1], windows.u, windows.x[:, 1:])
+        flat = (rows.reshape(-1, rows.shape[-1]) for rows in steps)
+        found = jax.vmap(one, (None, 0, 0, 0))(base, *flat)
+        return jax.tree.map(lambda leaf: leaf.reshape(*windows.u.shape[:2], *leaf.shape[1:]), found)
+
+    return compiled(along, ONCE)
 
 
 def missing_force(linear: Linearised, positions: int, weight: np.ndarray) -> jax.Array:
