@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protos.hds import v1
-from tests.programs import Programs, free_port, kill, ready, run
+from tests.programs import STILL, Programs, free_port, kill, ready, run
 from trainer.client import TrainerClient
 from trainer.processes import Program
 
@@ -140,7 +140,9 @@ def test_a_trainer_killed_while_real_env_streams_misses_nothing_after_its_restar
     _, controller = programs.controller(trainer)
     servers = ["--trainer", trainer, "--controller", controller]
     spool = ["--spool", str(programs.root / "spool.sqlite")]
-    driving = programs.start("real_env", "run", "--collect", "60", "--events", *servers, *spool)
+    driving = programs.start(
+        "real_env", "run", "--plant", STILL, "--collect", "60", "--events", *servers, *spool
+    )
     for event in driving.events(60.0):
         if event["event"] == "progress":
             kill(program)
@@ -234,7 +236,18 @@ def test_ctrl_c_ends_a_waiting_and_a_driving_real_env_and_nothing_is_lost(
     trainer, _, controller = programs.both()
     nowhere = f"127.0.0.1:{free_port()}"
     spool = ["--spool", str(programs.root / "spool.sqlite")]
-    go = ["run", "--collect", "1000000", "--events", "--real-time", "--trainer", trainer, *spool]
+    go = [
+        "run",
+        "--plant",
+        STILL,
+        "--collect",
+        "1000000",
+        "--events",
+        "--real-time",
+        "--trainer",
+        trainer,
+        *spool,
+    ]
     waiting = programs.start("real_env", *go, "--controller", nowhere)
     for event in waiting.events(60.0):
         if event["event"] == "ready":

@@ -54,7 +54,7 @@ def linearise(pushed: Model, joints: int) -> Callable[[Any, Windows], Linearised
 
     def along(base: Any, windows: Windows) -> Linearised:
         steps = (windows.x[:, :-1], windows.u, windows.x[:, 1:])
-        flat = (rows.reshape(-1, rows.shape[-1]) for rows in steps)
+        flat = (jnp.reshape(rows, (-1, rows.shape[-1])) for rows in steps)
         found = jax.vmap(one, (None, 0, 0, 0))(base, *flat)
         return jax.tree.map(lambda leaf: leaf.reshape(*windows.u.shape[:2], *leaf.shape[1:]), found)
 
