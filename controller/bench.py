@@ -142,7 +142,9 @@ async def asked_of(address: str, access: Access) -> Asked:
         name="bench", state_names=policy.state_names, action_names=policy.action_names,
         control_dt_s=policy.control_dt_s,
     )  # fmt: skip
-    return Asked(address, v1.Hello(plant=plant, client="bench"), len(policy.state_names), access)
+    return Asked(
+        address, v1.Hello(plant=plant, client="bench", task=policy.task), len(policy.state_names), access
+    )
 
 
 class EchoProcess:
