@@ -86,8 +86,8 @@ class PlantSpec:
 class Plant(Protocol):
     """A real machine or its stand-in. The policy cannot tell which one it drives.
 
-    `reset`, `exchange` and `read` are called one after the other, in a thread that is not the one that made the
-    plant. `close` may be called from another thread while one of them hangs.
+    `reset`, `exchange` and `read` are called one after the other, in a thread that is not the one that made
+    the plant. `close` may be called from another thread while one of them hangs.
 
     A plant that moves by itself (`spec.real_time`) is driven by the wall clock. The loop calls `exchange` up
     to 0.8 dt (`--deadline`) after a tick, when the action is there. Then either
