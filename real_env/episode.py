@@ -197,17 +197,21 @@ class Episode:
 
     def _apply(self, decision: Decision, tick_ns: int, observation: v1.Observation) -> tuple[Decision, Step]:
         """Command the plant; return what was applied, and what came of it."""
-        until_ns, instead = float("inf"), decision
-        if decision.requested is not None:
-            until_ns = tick_ns + observation.deadline_ns
+        from_policy = decision.requested is not None
+        until_ns = tick_ns + observation.deadline_ns if from_policy else float("inf")
+        applied = decision
+
+        def instead() -> np.ndarray:
+            nonlocal applied
             why = "the answer was there, but could not be applied before its deadline"
-            instead = self._fallback(why, decision.policy_version, LOOP)
+            applied = self._fallback(why, decision.policy_version, LOOP)
+            return applied.applied
+
         try:
-            found = self.guard.exchange(decision.applied, tick_ns, until_ns, instead.applied)
+            found = self.guard.exchange(decision.applied, tick_ns, until_ns, instead)
         except (Diverged, PlantFailed, PlantHung) as error:
-            return self._ended(decision, error)
-        decision = instead if found.instead else decision
-        return self._counted(decision, found, tick_ns)
+            return self._ended(applied, error)
+        return self._counted(applied, found, tick_ns)
 
     def _ended(self, decision: Decision, error: Exception) -> tuple[Decision, Step]:
         """Return the last step of a plant that can't go on: nothing is known of where it led."""

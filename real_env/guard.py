@@ -89,11 +89,11 @@ class Guard:
         command: np.ndarray,
         tick_ns: int,
         until_ns: float = math.inf,
-        instead: np.ndarray | None = None,
+        instead: Callable[[], np.ndarray] | None = None,
     ) -> Exchanged:
         """Apply `command[m]` over the control step that began at `tick_ns`; return what came of it.
 
-        Where it is past `until_ns` when the plant is called, `instead` is applied; zero if that is None.
+        Where it is past `until_ns` when the plant is called, `instead()` is applied; zero if that is None.
 
         Raises:
             Diverged: the simulated plant can't go on.
@@ -105,7 +105,7 @@ class Guard:
             nonlocal asked_ns, late
             asked_ns = self._clock.now_ns()
             late = asked_ns > until_ns
-            sent = command if not late else self._zero if instead is None else instead
+            sent = command if not late else self._zero if instead is None else instead()
             return self._plant.exchange(np.array(sent, np.float32))
 
         def read() -> Any:

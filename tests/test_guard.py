@@ -157,8 +157,8 @@ def test_a_command_that_would_come_after_its_deadline_is_replaced_at_the_last_mo
     guard = Guard(machine, WallClock())
     now = time.monotonic_ns()
     command, instead = np.full(1, 0.9, np.float32), np.full(1, 0.1, np.float32)
-    in_time = guard.exchange(command, now, until_ns=now + 10**10, instead=instead)
-    too_late = guard.exchange(command, now, until_ns=now - 1, instead=instead)
+    in_time = guard.exchange(command, now, until_ns=now + 10**10, instead=lambda: instead)
+    too_late = guard.exchange(command, now, until_ns=now - 1, instead=lambda: instead)
     assert (in_time.instead, too_late.instead) == (False, True)
     assert machine.commands == [np.float32(0.9), np.float32(0.1)]
 

@@ -15,7 +15,17 @@ def identified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("rig")
     logs = [write(root / f"{seed}.csv", noisy(swing(seed), seed)) for seed in range(3)]
     words = [word for log in logs[:2] for word in ("--log", str(log))]
-    ended = run("trainer", "fit-dynamics", "--task", "pendulum", *words, "--out", str(root / "found"))
+    ended = run(
+        "trainer",
+        "fit-dynamics",
+        "--task",
+        "pendulum",
+        "--model",
+        "drive",
+        *words,
+        "--out",
+        str(root / "found"),
+    )
     assert ended.returncode == 0, ended.stderr
     assert "dry friction of angle: " in ended.stdout
     return root
@@ -54,7 +64,17 @@ def test_a_log_that_was_not_fitted_is_predicted_better_than_without_friction(ide
 
 def test_the_same_logs_and_seed_give_the_same_parameters_to_the_last_bit(identified: Path) -> None:
     words = [word for seed in (0, 1) for word in ("--log", str(identified / f"{seed}.csv"))]
-    ended = run("trainer", "fit-dynamics", "--task", "pendulum", *words, "--out", str(identified / "again"))
+    ended = run(
+        "trainer",
+        "fit-dynamics",
+        "--task",
+        "pendulum",
+        "--model",
+        "drive",
+        *words,
+        "--out",
+        str(identified / "again"),
+    )
     assert ended.returncode == 0, ended.stderr
     name = "dynamics.msgpack"
     assert (identified / "again" / name).read_bytes() == (identified / "found" / name).read_bytes()
