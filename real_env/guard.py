@@ -16,8 +16,9 @@ from real_env.clock import Clock
 from real_env.plant import Diverged, NoReading, Plant, PlantSpec, Reading, reader
 from real_env.readings import checked
 
-HANG_SHARE, RELATIVE_SHARE = 0.85, 1.5
-"""A call hangs if it lasts to these shares of a control step after the next tick, and after its begin."""
+HANG_SHARE, LONGEST_SHARE, RELATIVE_SHARE = 0.6, 0.95, 1.5
+"""A call hangs if it lasts to the first of these shares of a control step after the next tick, on a busy
+machine to the second, and to the third after its begin."""
 PATIENCE_S, RESET_PATIENCE_S = 1.0, 0.2
 """How long letting go waits for each: a call under way (another time for `reset`), zero, `close` [s]."""
 BUSY_SHARE = 0.05
@@ -209,17 +210,20 @@ class Guard:
         """Return whether `call` returned by `limit_ns`.
 
         A machine so busy, or stopped, that this thread wakes up late, or that the plant's has not begun, is
-        not held against the plant: it gets longer, up to a control step in all.
+        not held against the plant: it gets longer.
         """
-        granted_ns = 0.0
+        granted_ns, latest_ns = 0.0, limit_ns + (LONGEST_SHARE - HANG_SHARE) * self._dt_ns
         while not call.done.wait(1e-9 * max(0.0, limit_ns - self._clock.now_ns())):
             now_ns = self._clock.now_ns()
+            stopped = now_ns - limit_ns > self._dt_ns  # this whole process, say
             longer_ns = max(now_ns - limit_ns, 0.0 if call.begun else 0.25 * self._dt_ns)
             longer_ns = min(longer_ns, 0.5 * self._dt_ns)
             granted_ns += longer_ns
             if longer_ns < BUSY_SHARE * self._dt_ns or granted_ns > self._dt_ns:
                 return False
-            limit_ns = now_ns + longer_ns
+            limit_ns = now_ns + longer_ns if stopped else min(now_ns + longer_ns, latest_ns)
+            if limit_ns <= now_ns:
+                return False
         return True
 
     def _bounded(self, function: Callable[[], Any], caller: "_Caller | None") -> str:

@@ -98,7 +98,7 @@ class Plant(Protocol):
     - `exchange` returns at once, and the plant has a method `read() -> Reading`, which the loop calls at the
       next tick.
 
-    A call that lasts to 0.85 dt after the next tick hangs: the plant is closed, and the stop latched.
+    A call that lasts to 0.6 dt after the next tick hangs: the plant is closed, and the stop latched.
     """
 
     spec: PlantSpec
