@@ -5,6 +5,7 @@ import functools
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -31,6 +32,8 @@ from real_env.uplink import RefusedByTrainer, Uplink
 from real_env.users_code import users_line
 
 FLUSH_S = 30.0
+"""A trainer that takes nothing for so long is given up; one that is slow is not."""
+FLUSH_STEP_S = 0.25
 
 
 class Prepared(NamedTuple):
@@ -215,7 +218,7 @@ def _drive(session: Session, requested: Iterator[phases.Phase] | list[phases.Pha
             if session.stop.is_set():
                 return 130
             address = session.uplink.address
-            events.say(f"hds-real-env: the trainer at {address} did not take the data in {FLUSH_S:g} s")
+            events.say(f"hds-real-env: the trainer at {address} took nothing for {FLUSH_S:g} s")
             return 1
         events.emit("phase", **report.as_dict())
         events.say(report.words())
@@ -243,6 +246,13 @@ def _say_scores(session: Session, events: Events) -> None:
 
 
 def _flushed(session: Session, ended: Callable[[], bool]) -> bool:
-    """Wait until the trainer has everything, for as long as `FLUSH_S`; return whether it has."""
-    step_s = 0.25
-    return any(not ended() and session.uplink.flush(step_s) for _ in range(round(FLUSH_S / step_s)))
+    """Wait until the trainer has everything; give up when it took nothing for `FLUSH_S`."""
+    left, progressed = session.spool.waiting(), time.monotonic()
+    while not ended():
+        if session.uplink.flush(FLUSH_STEP_S):
+            return True
+        if (now := session.spool.waiting()) < left:
+            left, progressed = now, time.monotonic()
+        elif time.monotonic() - progressed > FLUSH_S:
+            return False
+    return False

@@ -1,5 +1,6 @@
 """Start the other programs as processes, read what they announce, and end them."""
 
+import collections
 import contextlib
 import json
 import queue
@@ -13,6 +14,8 @@ from typing import IO, Any
 
 END_S = 3.0
 ANNOUNCEMENT = "listens on"
+SAID = 2
+"""How many of a program's last messages tell why it ended, if its log does not."""
 
 
 class ProcessFailed(RuntimeError):
@@ -54,6 +57,7 @@ class Program:
             start_new_session=True,
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._said: collections.deque[str] = collections.deque(maxlen=SAID)
         threading.Thread(target=self._read, daemon=True).start()
 
     def line(self, timeout: float) -> str:
@@ -69,8 +73,9 @@ class Program:
         if line is None:
             status = self.process.wait()
             self._file.flush()
-            last = (self._log.read_text().strip().splitlines() or ["no message"])[-1]
-            raise ProcessFailed(f"{self.name} ended with status {status}: {last} (log: {self._log})")
+            logged = self._log.read_text().strip().splitlines()[-1:]
+            why = "; ".join(logged or self._said) or "no message"
+            raise ProcessFailed(f"{self.name} ended with status {status}: {why} (log: {self._log})")
         return line
 
     def address(self, timeout: float) -> str:
@@ -82,7 +87,10 @@ class Program:
     def events(self, timeout: float) -> Iterator[dict[str, Any]]:
         """Yield JSON events as they come."""
         while True:
-            yield json.loads(self.line(timeout))
+            event = json.loads(self.line(timeout))
+            if event["event"] == "message":
+                self._said.append(event["text"])
+            yield event
 
     def tell(self, line: str) -> None:
         """Write a line to the program's standard input."""
