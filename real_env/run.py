@@ -5,9 +5,8 @@ import functools
 import queue
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from protos.hds import v1
@@ -33,7 +32,6 @@ from real_env.users_code import users_line
 
 FLUSH_S = 30.0
 """A trainer that takes nothing for so long is given up; one that is slow is not."""
-FLUSH_STEP_S = 0.25
 
 
 class Prepared(NamedTuple):
@@ -214,7 +212,7 @@ def _drive(session: Session, requested: Iterator[phases.Phase] | list[phases.Pha
         report = session.run(phase)
         if session.stop.is_set():
             return 130
-        if not _flushed(session, session.stop.is_set):
+        if not session.uplink.deliver(FLUSH_S, session.stop.is_set):
             if session.stop.is_set():
                 return 130
             address = session.uplink.address
@@ -243,16 +241,3 @@ def _say_scores(session: Session, events: Events) -> None:
             success=[score.success, score.success_low, score.success_high],
             cost=[score.cost, score.cost_low, score.cost_high],
         )
-
-
-def _flushed(session: Session, ended: Callable[[], bool]) -> bool:
-    """Wait until the trainer has everything; give up when it took nothing for `FLUSH_S`."""
-    left, progressed = session.spool.waiting(), time.monotonic()
-    while not ended():
-        if session.uplink.flush(FLUSH_STEP_S):
-            return True
-        if (now := session.spool.waiting()) < left:
-            left, progressed = now, time.monotonic()
-        elif time.monotonic() - progressed > FLUSH_S:
-            return False
-    return False

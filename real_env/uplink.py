@@ -1,6 +1,7 @@
 """The stream to the trainer: everything in the spool, in order, until it is acknowledged."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -13,6 +14,8 @@ from real_env.spool import Spool, SpoolFull
 BATCH = 50
 SCORE_S = 60.0
 """The first score takes a trainer a while."""
+LOOK_S = 0.25
+"""How often a wait looks whether it is to end [s]."""
 
 
 class RefusedByTrainer(RuntimeError):
@@ -62,6 +65,24 @@ class Uplink:
             if self._refusal:
                 raise RefusedByTrainer(self._refusal)
             return bool(done)
+
+    def deliver(self, patience_s: float, ended: Callable[[], bool] = lambda: False) -> bool:
+        """Block until all that can be sent is acknowledged, or nothing was for `patience_s`, or `ended()`.
+
+        A trainer that is slow is waited for. Returns whether all is acknowledged.
+
+        Raises:
+            RefusedByTrainer: this run's data will never be taken.
+        """
+        left, progressed_s = self._spool.waiting(), time.monotonic()
+        while not ended():
+            if self.flush(LOOK_S):
+                return True
+            if (now := self._spool.waiting()) < left:
+                left, progressed_s = now, time.monotonic()
+            elif time.monotonic() - progressed_s > patience_s:
+                return False
+        return False
 
     def scores(self, session: str) -> list[v1.PolicyScore] | str:
         """Return what policies did on the plant in a session that is stored, or why that can't be told."""

@@ -5,6 +5,7 @@ pytest -m slow tests/test_kill.py       200 kills for each database, some ten mi
 
 import random
 import resource
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -58,10 +59,7 @@ def test_kills_of_trainer_client_or_both_lose_and_double_nothing(
     kill(client)
     kept = Spool(spool)
     uplink = Uplink(address, Access(), kept, "none", lambda message: None)
-    waiting = kept.waiting()
-    while not uplink.flush(FLUSH_S):  # hundreds of thousands may wait; that takes as long as it takes
-        assert kept.waiting() < waiting, "nothing was taken any more"
-        waiting = kept.waiting()
+    assert uplink.deliver(FLUSH_S), "hundreds of thousands may wait; that takes as long as it takes"
     uplink.close()
     assert kept.waiting() == 0
     found = stored(database)
@@ -96,6 +94,27 @@ def test_a_trainer_restored_from_an_old_backup_says_what_it_lacks(
     assert uplink.flush(FLUSH_S)
     assert "it lacks 100 to 119, which were acknowledged once and are not here any more" in said[-1]
     assert spool.waiting() == 1
+    uplink.close()
+
+
+def test_a_trainer_that_takes_nothing_is_given_up_and_has_everything_once_it_goes_on(
+    programs: Programs, tmp_path: Path
+) -> None:
+    trainer, address = programs.trainer()
+    spool = Spool(tmp_path / "spool.sqlite")
+    spool.open_session(session("s1"))
+    spool.append("s1", transition(0))
+    uplink = Uplink(address, Access(), spool, "none", lambda message: None)
+    assert uplink.deliver(FLUSH_S)
+    trainer.process.send_signal(signal.SIGSTOP)
+    for sequence in range(1, 120):
+        spool.append("s1", transition(sequence))
+    uplink.notify()
+    assert not uplink.deliver(0.5)
+    assert not uplink.deliver(FLUSH_S, ended=lambda: True)
+    assert spool.waiting() == 119
+    trainer.process.send_signal(signal.SIGCONT)
+    assert uplink.deliver(FLUSH_S)
     uplink.close()
 
 
