@@ -54,8 +54,8 @@ class Check:
     yes: bool = False
     """Do not ask before the motor moves."""
     limits: Limits = field(default_factory=Limits)
-    """With --move: the largest action, and where the rig may be. Beyond, it is let go and the stop is "
-    "latched."""
+    """With --move: the largest action, and where the rig may be. Beyond, it is let go and the stop is
+    latched."""
     seed: int = 0
     """As in 'hds-real-env run'."""
     rig: str = ""

@@ -65,7 +65,7 @@ class Limits:
     def beyond(self, x: np.ndarray, spec: PlantSpec) -> str:
         """Return which state of x[n] is beyond its limit, in words; empty if none is.
 
-        A state that is not a number is not judged: the controller refuses it, and misses stop the plant.
+        A state that is not a number is not judged here: `readings.checked` refuses such a reading.
         """
         for name, value, most in zip(spec.state_names, x, self.state, strict=False):
             if abs(value) > most:

@@ -122,6 +122,7 @@ def test_promote_moves_the_label(programs: Programs, publish: Callable[..., str]
         ("trainer", "promote"),
         ("controller", "serve"),
         ("real_env", "run"),
+        ("real_env", "check"),
     ],
 )
 def test_help_shows_defaults_and_an_example(module: str, command: str) -> None:
@@ -129,6 +130,7 @@ def test_help_shows_defaults_and_an_example(module: str, command: str) -> None:
     assert result.returncode == 0
     assert "Example: hds-" in result.stdout
     assert "default:" in result.stdout
+    assert '"' not in result.stdout, "quotes of the source"
 
 
 def test_a_trainer_killed_while_real_env_streams_misses_nothing_after_its_restart(

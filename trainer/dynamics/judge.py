@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import stdtrit
 
 from protos import kinematics
 from trainer.dynamics.rung import WINDOW_STEPS, Calibration, Comparison, HorizonError, Rung
@@ -27,8 +28,8 @@ SEPARATE = 8
 """Predictions that do not overlap, for a comparison."""
 MOST = 1e12
 """Stands for a squared error that is not finite."""
-STUDENT = (12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16, 2.14, 2.13, 2.0)
-"""Student's t for 95 %, both sides, from 1 degree of freedom on."""
+NORMAL = 1.96
+"""Standard deviations that hold 95 % of a normal distribution, on both sides."""
 NINETY = 1.645
 """Standard deviations that hold 90 % of a normal distribution, on both sides."""
 
@@ -99,9 +100,7 @@ def _compare(
     means = np.array([worse[block == one].mean() for one in np.unique(block)])
     if len(means) < 2:
         return None
-    small = (
-        STUDENT[min(len(means) - 2, len(STUDENT) - 1)] / 2.0
-    )  # few blocks: their deviation is not known well
+    small = float(stdtrit(len(means) - 1, 0.975)) / NORMAL  # few blocks: their deviation is not known well
     rms = [np.sqrt(square(part).mean(axis=0)) for part in (off, other)]
     counts = bool(np.any(rms[0] - rms[1] > noise))
     error = small * float(means.std(ddof=1) / np.sqrt(len(means)))

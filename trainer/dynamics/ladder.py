@@ -121,11 +121,9 @@ def _why(task: Task, best: str, fits: dict[str, Fit]) -> str:
     shown = [f"{name!r} {e.share:.1%} ({described(e.learned)})" for name, e in tried.items()]
     return (
         f"auto chose {best!r}, by how it predicts motion held out {horizon:g} s ahead; root mean "
-        "square error in "
-        f"shares of the typical change, and median errors: {'; '.join(shown)}; the plain simulator "
-        f"({described(tried[best].simulator)}). A later one is taken if its share is below {BETTER:g} "
-        "of the best "
-        "before"
+        f"square error in shares of the typical change, and median errors: {'; '.join(shown)}; the plain "
+        f"simulator ({described(tried[best].simulator)}). A later one is taken if its share is below "
+        f"{BETTER:g} of the best before"
     )
 
 

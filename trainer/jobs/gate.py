@@ -84,11 +84,9 @@ def judge(evidence: Evidence) -> Verdict:
         )
     if evidence.outside > MOST_OUTSIDE:
         reasons.append(
-            f"{evidence.outside:.0%} of the policy's steps in its model lead where nothing was "
-            "recorded, and a "
-            f"network alone knows nothing there (at most {MOST_OUTSIDE:.0%} may): record more with "
-            "policies that "
-            "get there, or take another --dynamics-model"
+            f"{evidence.outside:.0%} of the policy's steps in its model lead where nothing was recorded, and "
+            f"a network alone knows nothing there (at most {MOST_OUTSIDE:.0%} may): record more with "
+            "policies that get there, or take another --dynamics-model"
         )
     return Verdict(not reasons, tuple(reasons), tuple(notes))
 
@@ -103,12 +101,10 @@ def _fit(error: HorizonError) -> list[str]:
         if comparison is None or not comparison.counts or comparison.mean <= ERRORS * comparison.error:
             continue
         reasons.append(
-            f"the fit predicts held-out motion {comparison.ahead_s:.2g} s ahead worse than {name}: "
-            "mean squared error, in "
-            f"units of the motion's own, is higher by {comparison.mean:.3g} ± {comparison.error:.2g} "
-            "(standard "
-            "error): record more data, name another --dynamics-model, or look for what the data contradicts "
-            "('hds-real-env check')"
+            f"the fit predicts held-out motion {comparison.ahead_s:.2g} s ahead worse than {name}: mean "
+            "squared error, in units of the motion's own, is higher by "
+            f"{comparison.mean:.3g} ± {comparison.error:.2g} (standard error): record more data, name "
+            "another --dynamics-model, or look for what the data contradicts ('hds-real-env check')"
         )
     return reasons
 
@@ -119,8 +115,7 @@ def _success(evidence: Evidence) -> list[str]:
         return []
     return [
         f"success in its model is {success:.2f}, needed is {evidence.threshold:.2f}: train longer "
-        "(--epochs), or "
-        "lower the bar (--gate)"
+        "(--epochs), or lower the bar (--gate)"
     ]
 
 
@@ -141,9 +136,8 @@ def _worse(evidence: Evidence, name: str, other: Judged) -> str:
         return ""
     return (
         f"its cost in its model is not below that of {name}: {np.mean(_finite(policy.cost)):.3g} against "
-        f"{np.mean(_finite(other.cost)):.3g}, a difference of {mean:.3g} ± {error:.2g} (standard "
-        "error): it has "
-        "learned nothing that helps"
+        f"{np.mean(_finite(other.cost)):.3g}, a difference of {mean:.3g} ± {error:.2g} "
+        "(standard error): it has learned nothing that helps"
     )
 
 

@@ -48,9 +48,8 @@ def why_nothing(task: Task, model: Model, theta: Any, key: jax.Array) -> str:
         if bad.any():
             return (
                 f"the model's derivatives with respect to the {what} are not finite at the start state "
-                f"{shown} "
-                f"({int(bad.sum())} of {bad.size} entries), though its step is: the simulator can't be "
-                "differentiated there; start elsewhere, or use another backend"
+                f"{shown} ({int(bad.sum())} of {bad.size} entries), though its step is: the simulator can't "
+                "be differentiated there; start elsewhere, or use another backend"
             )
     return "the model and its derivatives are finite at a start state, and not along trajectories"
 

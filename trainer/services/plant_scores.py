@@ -108,9 +108,8 @@ def why_worse(candidate: PlantRecord, present: PlantRecord) -> str:
         if shares[0] > shares[1]:
             return ""
         return (
-            f"policy {present.version[:12]} succeeded in {counts[1][0]} of {sum(counts[1])} episodes "
-            "on the plant, "
-            f"policy {candidate.version[:12]} in {counts[0][0]} of {sum(counts[0])}"
+            f"policy {present.version[:12]} succeeded in {counts[1][0]} of {sum(counts[1])} episodes on the "
+            f"plant, policy {candidate.version[:12]} in {counts[0][0]} of {sum(counts[0])}"
         )
     _, different = stats.ttest_ind(one.costs, other.costs, equal_var=False)
     if one.costs.mean() > other.costs.mean() and different < alpha:  # pyright: ignore[reportOperatorIssue]
