@@ -19,7 +19,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos.hds import v1
-from tests.programs import START_S, STILL, Programs, free_port, kill, ready, run
+from tests.programs import START_S, STILL, Programs, free_port, ready, run
 from tests.published import SPEC, parameters, publish_policy
 from tests.test_controller import PLANT, Stream, eventually, move, served
 
@@ -301,31 +301,3 @@ def test_a_plant_can_ask_for_one_version_and_is_told_if_there_is_none(
     refused = run("real_env", *words, "0" * 64)
     assert refused.returncode == 1
     assert "the trainer does not give policy 000000000000" in refused.stderr
-
-
-def test_a_dead_controller_latches_a_stop_that_needs_an_explicit_reset(
-    programs: Programs, publish: Callable[..., str], tmp_path: Path
-) -> None:
-    publish(seed=1)
-    trainer, program, address = programs.both()
-    spool = tmp_path / "spool.sqlite"
-    words = ["run", "--plant", STILL, "--controller", address, "--trainer", trainer]
-    words += ["--spool", str(spool)]
-    driving = programs.start(
-        "real_env", *words, "--collect", "1000", "--real-time", "--events",
-        "--episode-seconds", "0.4", "--max-misses", "5",
-    )  # fmt: skip
-    for event in driving.events(60.0):
-        if event["event"] == "progress":
-            break
-    kill(program)
-    assert driving.process.wait(START_S) == 1
-    _, address = programs.controller(trainer)
-    words[words.index("--controller") + 1] = address
-    refused = run("real_env", *words, "--collect", "0.4")
-    assert refused.returncode == 2
-    assert "5 consecutive answers were missed" in refused.stderr
-    assert "--reset-stop" in refused.stderr
-    assert run("real_env", *words, "--collect", "0.4", "--reset-stop").returncode == 0
-    again = run("real_env", *words, "--collect", "0.4")
-    assert (again.returncode, "ticks late by p50" in again.stderr) == (0, True)

@@ -1,6 +1,7 @@
 """From logs of a rig to dynamics and their score, by the commands that a user types."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,23 +10,18 @@ from tests.pendulum_logs import DRY, GAIN, ROTOR, noisy, swing, write
 from tests.programs import run
 
 
+def fit(logs: list[Path], out: Path) -> subprocess.CompletedProcess[str]:
+    words = [word for log in logs for word in ("--log", str(log))]
+    task = ["--task", "pendulum", "--model", "drive"]
+    return run("trainer", "fit-dynamics", *task, *words, "--out", str(out))
+
+
 @pytest.fixture(scope="module")
 def identified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with dynamics fitted to two logs, and a third log."""
     root = tmp_path_factory.mktemp("rig")
     logs = [write(root / f"{seed}.csv", noisy(swing(seed), seed)) for seed in range(3)]
-    words = [word for log in logs[:2] for word in ("--log", str(log))]
-    ended = run(
-        "trainer",
-        "fit-dynamics",
-        "--task",
-        "pendulum",
-        "--model",
-        "drive",
-        *words,
-        "--out",
-        str(root / "found"),
-    )
+    ended = fit(logs[:2], root / "found")
     assert ended.returncode == 0, ended.stderr
     assert "dry friction of angle: " in ended.stdout
     return root
@@ -63,18 +59,7 @@ def test_a_log_that_was_not_fitted_is_predicted_better_than_without_friction(ide
 
 
 def test_the_same_logs_and_seed_give_the_same_parameters_to_the_last_bit(identified: Path) -> None:
-    words = [word for seed in (0, 1) for word in ("--log", str(identified / f"{seed}.csv"))]
-    ended = run(
-        "trainer",
-        "fit-dynamics",
-        "--task",
-        "pendulum",
-        "--model",
-        "drive",
-        *words,
-        "--out",
-        str(identified / "again"),
-    )
+    ended = fit([identified / f"{seed}.csv" for seed in (0, 1)], identified / "again")
     assert ended.returncode == 0, ended.stderr
     name = "dynamics.msgpack"
     assert (identified / "again" / name).read_bytes() == (identified / "found" / name).read_bytes()

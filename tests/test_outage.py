@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from protos.hds import v1
-from tests.programs import STILL, Programs, free_port, kill
+from tests.programs import START_S, STILL, Programs, free_port, kill, run
 from tests.test_controller import eventually
 from trainer.client import CallFailed, TrainerClient
 
@@ -51,3 +51,31 @@ def test_the_plant_falls_back_within_a_tick_and_is_driven_again_and_nothing_is_l
             assert not row.u_requested
         else:
             assert row.policy_version == version
+
+
+def test_a_dead_controller_latches_a_stop_that_needs_an_explicit_reset(
+    programs: Programs, publish: Callable[..., str], tmp_path: Path
+) -> None:
+    publish(seed=1)
+    trainer, program, address = programs.both()
+    spool = tmp_path / "spool.sqlite"
+    words = ["run", "--plant", STILL, "--controller", address, "--trainer", trainer]
+    words += ["--spool", str(spool)]
+    driving = programs.start(
+        "real_env", *words, "--collect", "1000", "--real-time", "--events",
+        "--episode-seconds", "0.4", "--max-misses", "5",
+    )  # fmt: skip
+    for event in driving.events(60.0):
+        if event["event"] == "progress":
+            break
+    kill(program)
+    assert driving.process.wait(START_S) == 1
+    _, address = programs.controller(trainer)
+    words[words.index("--controller") + 1] = address
+    refused = run("real_env", *words, "--collect", "0.4")
+    assert refused.returncode == 2
+    assert "5 consecutive answers were missed" in refused.stderr
+    assert "--reset-stop" in refused.stderr
+    assert run("real_env", *words, "--collect", "0.4", "--reset-stop").returncode == 0
+    again = run("real_env", *words, "--collect", "0.4")
+    assert (again.returncode, "ticks late by p50" in again.stderr) == (0, True)

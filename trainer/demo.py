@@ -11,12 +11,11 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import tyro
 from rich.console import Console
 
@@ -24,11 +23,9 @@ from protos.hds import v1
 from trainer import compilation_cache
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.gating import GateRefused, check_labelled, labelled, with_gate
+from trainer.demo_story import Story, evaluated, show, tell
 from trainer.processes import ProcessFailed, Program, ended_together
-from trainer.report.picture import draw_gap
 from trainer.report.progress import bar, job_bar
-from trainer.report.replay import write_replay
-from trainer.report.table import round_table
 
 LABEL = "stable"
 START_S = 120.0
@@ -67,30 +64,6 @@ class Demo:
     """New directory for everything that comes out; the default is hds-demo-DATE-TIME."""
     json: Path | None = None
     """Write the figures to this file too."""
-
-
-@dataclass
-class Round:
-    """What one policy did on the plant."""
-
-    round: int
-    policy_version: str
-    real_seconds: float
-    real_success: float
-    real_cost: float
-    simulation_success: float
-    evaluation_episodes: int
-    fallback_steps: int
-
-
-@dataclass
-class Story:
-    """What is kept for the report."""
-
-    rounds: list[Round] = field(default_factory=list)
-    jobs: list[v1.Job] = field(default_factory=list)
-    shown: list[tuple[str, int]] = field(default_factory=list)
-    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 class Loop:
@@ -202,13 +175,13 @@ def run(settings: Demo, out: Path, console: Console) -> dict[str, Any]:
             report = loop.drive(f"evaluate {settings.evaluations} episodes")
             story.jobs.append(job)
             before = story.rounds[-1] if story.rounds else None
-            story.rounds.append(_evaluated(loop.trainer, number, job, before, report))
+            story.rounds.append(evaluated(loop.trainer, number, job, before, report))
             story.shown.append((report["session"], report["first_episode"]))
-            _tell(console, story.rounds[-1])
+            tell(console, story.rounds[-1])
             if number < settings.rounds:
                 loop.drive(f"collect {settings.seconds_per_round:g} seconds")
         figures = _figures(settings, story, time.monotonic() - started)
-        _report(loop.trainer, settings, story, out, console)
+        show(loop.trainer, settings.task, story, out, console)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures
 
@@ -217,39 +190,6 @@ def _heading(number: int) -> str:
     if number == 0:
         return "\n[bold]Round 0[/bold]: learn in the frictionless simulator, then try it on the plant"
     return f"\n[bold]Round {number}[/bold]: refit the dynamics from the recorded data, retrain, try again"
-
-
-def _evaluated(
-    trainer: TrainerClient, number: int, job: v1.Job, before: Round | None, report: dict[str, Any]
-) -> Round:
-    """Return what the served policy did: that of the round before, where the gate refused this one's."""
-    served, simulated = job.policy_version, job.metrics["simulation_success"]
-    if before is not None and not labelled(job):
-        served, simulated = before.policy_version, before.simulation_success
-    episodes = trainer.episodes(report["session"], v1.PURPOSE_EVALUATE)
-    wanted = range(report["first_episode"], report["first_episode"] + report["episodes"])
-    judged = [episode for episode in episodes if episode.episode in wanted]
-    versions = {version for episode in judged for version in episode.policy_versions}
-    if versions != {served} or len(judged) != report["episodes"]:
-        raise CallFailed(f"round {number} was not driven by policy {served[:12]} alone: {versions}")
-    return Round(
-        round=number,
-        policy_version=served,
-        real_seconds=dict(job.metrics).get("real_seconds", 0.0),
-        real_success=float(np.mean([episode.success for episode in judged])),
-        real_cost=float(np.mean([episode.cost for episode in judged])),
-        simulation_success=simulated,
-        evaluation_episodes=len(judged),
-        fallback_steps=sum(episode.fallback_steps for episode in judged),
-    )
-
-
-def _tell(console: Console, result: Round) -> None:
-    verdict = "[green]succeeds[/green]" if result.real_success >= 0.9 else "[red]fails[/red]"
-    console.print(
-        f"  on the plant it {verdict}: {result.real_success:.0%} of {result.evaluation_episodes} episodes, "
-        f"cost {result.real_cost:.0f} (in the simulator: {result.simulation_success:.0%})"
-    )
 
 
 def _figures(settings: Demo, story: Story, wall_seconds: float) -> dict[str, Any]:
@@ -269,16 +209,6 @@ def _figures(settings: Demo, story: Story, wall_seconds: float) -> dict[str, Any
         "refit_seconds": total("refit_seconds"),
         "jobs": [dict(job.metrics) for job in story.jobs],
     }
-
-
-def _report(trainer: TrainerClient, settings: Demo, story: Story, out: Path, console: Console) -> None:
-    rows = [vars(result) for result in story.rounds]
-    traces = [trainer.transitions(*shown) for shown in (story.shown[0], story.shown[-1])]
-    draw_gap(out / "gap.png", rows, *(np.array([row.x for row in trace]) for trace in traces))
-    write_replay(out / "replay.html", traces[-1], f"{settings.task}, last round, first evaluation episode")
-    console.print()
-    console.print(round_table(rows))
-    console.print(f"picture: {out / 'gap.png'}\nreplay:  {out / 'replay.html'} (open it in a browser)")
 
 
 @contextlib.contextmanager
