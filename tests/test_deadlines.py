@@ -1,4 +1,4 @@
-"""Whatever goes wrong, no action is applied after its deadline: 1e5 ticks on virtual time, or 1e6."""
+"""Whatever goes wrong, no action is applied after its deadline: 3e4 ticks on virtual time, or 1e6."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.driving import drive_episode
 from tests.test_episode import Cart
 
 DT_NS = 40_000_000
-EPISODES, STEPS = 100, 1000
+EPISODES, MANY, STEPS = 10, 334, 1000
 
 
 class Timed(Cart):
@@ -74,13 +74,13 @@ def drawn(random: np.random.Generator) -> Faults:
 
 @pytest.mark.parametrize("share", [0.3, 0.8, 1.0])
 def test_no_action_is_applied_after_its_deadline(share: float) -> None:
-    assert drive_ticks(share, EPISODES // 3 + 1) >= 100_000 // 3
+    assert drive_ticks(share, EPISODES) == EPISODES * STEPS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.8, 1.0])
 def test_in_a_million_ticks_no_action_is_applied_after_its_deadline(share: float) -> None:
-    assert drive_ticks(share, 334) >= 1_000_000 // 3
+    assert drive_ticks(share, MANY) >= 1_000_000 // 3
 
 
 def drive_ticks(share: float, episodes: int) -> int:
@@ -95,12 +95,12 @@ def drive_ticks(share: float, episodes: int) -> int:
         loop = LoopSettings(STEPS, share, 10**9, fallback, limits, max_bad_readings=10**9)
         drive_episode(plant, Erratic(clock, random), clock, loop, rows.append)
         assert len(rows) == len(cart.came) == STEPS
-        for row, came in zip(rows, cart.came, strict=True):
-            from_policy = row.action_source == v1.ACTION_SOURCE_POLICY
-            late += from_policy and came > row.t_ns + round(share * DT_NS)
-            acted += from_policy
-            assert np.all(np.abs(row.u_applied) <= np.float32(0.9))
-        assert [row.t_ns for row in rows] == [k * DT_NS for k in range(STEPS)]
+        t_ns = np.array([row.t_ns for row in rows])
+        from_policy = np.array([row.action_source == v1.ACTION_SOURCE_POLICY for row in rows])
+        late += np.count_nonzero(from_policy & (np.array(cart.came) > t_ns + round(share * DT_NS)))
+        acted += np.count_nonzero(from_policy)
+        assert max(abs(u) for row in rows for u in row.u_applied) <= np.float32(0.9)
+        assert np.array_equal(t_ns, DT_NS * np.arange(STEPS))
         ticks += len(rows)
     assert acted > ticks // 50, "some answers come in time"
     assert late == 0

@@ -1,10 +1,12 @@
 """Plants of MuJoCo and Gymnasium, and replays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.mujoco import MujocoEnv
 
 from protos.hds import v1
 from real_env.clock import VirtualClock
@@ -101,7 +103,6 @@ def test_a_mujoco_model_of_ones_own_is_a_plant_or_told_what_it_lacks(tmp_path: P
 
 
 def test_gymnasiums_environment_moves_as_gymnasium_moves_it() -> None:
-    import gymnasium
 
     bare = gymnasium.make("InvertedPendulum-v5")
     plant = GymnasiumPlant("InvertedPendulum-v5", seed=3)
@@ -201,13 +202,52 @@ SERVO = """
 """
 
 
-def test_a_simulation_that_diverges_ends_the_episode_and_its_reset_is_not_recorded(tmp_path: Path) -> None:
-    """MuJoCo starts such a model anew without an error, at (0, 0) instead of (3, 0)."""
+class Servo(MujocoEnv):
+    """The servo as an environment of Gymnasium."""
+
+    def __init__(self, model: str) -> None:
+        self.metadata = {
+            "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
+            "render_fps": 20,
+        }
+        space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+        super().__init__(model, frame_skip=5, observation_space=space)
+
+    def reset_model(self) -> np.ndarray:
+        self.set_state(np.array([3.0]), np.zeros(1))
+        return self._seen()
+
+    def step(self, action: np.ndarray) -> tuple:
+        self.do_simulation(action, self.frame_skip)
+        return self._seen(), 0.0, False, False, {}
+
+    def _seen(self) -> np.ndarray:
+        return np.concatenate([self.data.qpos, self.data.qvel])
+
+
+@pytest.fixture(params=["mujoco", "gymnasium"])
+def diverging(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The name of a plant whose simulation diverges."""
+    monkeypatch.chdir(tmp_path)  # MuJoCo logs it there
     model = tmp_path / "servo.xml"
     model.write_text(SERVO)
+    if request.param == "mujoco":
+        yield f"mujoco:{model}"
+        return
+    gymnasium.register("HDS/Servo-v0", "tests.test_plants:Servo", kwargs={"model": str(model)})
+    try:
+        yield "gymnasium:HDS/Servo-v0"
+    finally:
+        del gymnasium.registry["HDS/Servo-v0"]
+
+
+def test_a_simulation_that_diverges_ends_the_episode_and_its_reset_is_not_recorded(diverging: str) -> None:
+    """MuJoCo starts such a model anew without an error, at (0, 0) instead of (3, 0)."""
     rows: list[v1.Transition] = []
     settings = LoopSettings(20, 0.8, 9, FALLBACKS["zero"])
-    timing = drive_episode(make_plant(f"mujoco:{model}", 0), Half(), VirtualClock(), settings, rows.append)
+    timing = drive_episode(make_plant(diverging, 0), Half(), VirtualClock(), settings, rows.append)
     assert 1 <= len(rows) < 20
     assert rows[-1].end == v1.END_CAUSE_DIVERGED
     assert (rows[-1].truncated, rows[-1].terminated) == (True, False)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,20 @@ def bytes_of(client: TrainerClient) -> dict[str, list[bytes]]:
 @pytest.fixture
 def filled(programs: Programs) -> str:
     """The address of a trainer that has two sessions."""
+    return with_two_sessions(programs)
+
+
+@pytest.fixture(scope="module")
+def only_read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of such a trainer for tests that change nothing there."""
+    programs = Programs(tmp_path_factory.mktemp("only-read"))
+    try:
+        yield with_two_sessions(programs)
+    finally:
+        programs.close()
+
+
+def with_two_sessions(programs: Programs) -> str:
     _, address = programs.trainer()
     client = TrainerClient(address)
     for name, count in (("s1", 12), ("rig-2", 5)):
@@ -82,16 +96,16 @@ def command(*words: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_exported_and_imported_is_the_same_to_the_last_bit(
-    filled: str, tmp_path: Path, kind: str
+    only_read: str, tmp_path: Path, kind: str
 ) -> None:
     out = str(tmp_path / KINDS[kind])
-    assert "2 sessions, 17 transitions" in command("export", out, "--kind", kind, "--trainer", filled)
+    assert "2 sessions, 17 transitions" in command("export", out, "--kind", kind, "--trainer", only_read)
     other = Programs(tmp_path / "other")
     try:
         _, address = other.trainer()
         assert "session s1: 12 of 12 transitions stored" in command("import", out, "--trainer", address)
         assert "session s1: 0 of 12 transitions stored" in command("import", out, "--trainer", address)
-        here, there = TrainerClient(filled), TrainerClient(address)
+        here, there = TrainerClient(only_read), TrainerClient(address)
         assert bytes_of(there) == bytes_of(here)
         summaries = [{s.session.id: s for s in c.sessions(v1.Selection())} for c in (here, there)]
         for name, summary in summaries[0].items():
@@ -102,19 +116,23 @@ def test_what_is_exported_and_imported_is_the_same_to_the_last_bit(
         other.close()
 
 
-def test_a_selection_is_exported_and_a_part_of_a_session_is_not_imported(filled: str, tmp_path: Path) -> None:
+def test_a_selection_is_exported_and_a_part_of_a_session_is_not_imported(
+    only_read: str, tmp_path: Path
+) -> None:
     out = str(tmp_path / "part.parquet")
-    assert "1 sessions, 12 transitions" in command("export", out, "--data.tags", "cold", "--trainer", filled)
-    again = run("trainer", "export", out, "--trainer", filled)
+    assert "1 sessions, 12 transitions" in command(
+        "export", out, "--data.tags", "cold", "--trainer", only_read
+    )
+    again = run("trainer", "export", out, "--trainer", only_read)
     assert "is there already; choose another name" in again.stderr
-    nothing = run("trainer", "export", str(tmp_path / "x.mcap"), "--data.tags", "hot", "--trainer", filled)
+    nothing = run("trainer", "export", str(tmp_path / "x.mcap"), "--data.tags", "hot", "--trainer", only_read)
     assert "no session is selected" in nothing.stderr
     assert not (tmp_path / "x.mcap").exists()
 
 
-def test_another_session_of_the_same_name_is_refused(filled: str, tmp_path: Path) -> None:
+def test_another_session_of_the_same_name_is_refused(only_read: str, tmp_path: Path) -> None:
     out = str(tmp_path / "out.parquet")
-    command("export", out, "--trainer", filled)
+    command("export", out, "--trainer", only_read)
     other = Programs(tmp_path / "other")
     try:
         _, address = other.trainer()
@@ -129,9 +147,9 @@ def test_another_session_of_the_same_name_is_refused(filled: str, tmp_path: Path
         other.close()
 
 
-def test_the_files_libraries_read_what_was_exported(filled: str, tmp_path: Path) -> None:
+def test_the_files_libraries_read_what_was_exported(only_read: str, tmp_path: Path) -> None:
     for kind, name in KINDS.items():
-        command("export", str(tmp_path / name), "--kind", kind, "--trainer", filled)
+        command("export", str(tmp_path / name), "--kind", kind, "--trainer", only_read)
     table = pq.read_table(tmp_path / KINDS["parquet"])
     assert table.num_rows == 17
     assert table.column("x_next").to_pylist()[0] == pytest.approx(list(awkward(0, "s1").x_next))
@@ -159,14 +177,14 @@ def test_the_files_libraries_read_what_was_exported(filled: str, tmp_path: Path)
     ],
 )
 def test_a_file_that_is_something_else_is_refused(
-    filled: str, tmp_path: Path, name: str, content: bytes, message: str
+    only_read: str, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    ended = run("trainer", "import", str(tmp_path / name), "--trainer", filled)
+    ended = run("trainer", "import", str(tmp_path / name), "--trainer", only_read)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert len(ended.stderr.strip().splitlines()) <= 3
-    assert len(bytes_of(TrainerClient(filled))) == 2
+    assert len(bytes_of(TrainerClient(only_read))) == 2
 
 
 def test_a_log_is_imported_once_and_learned_from_like_any_session(programs: Programs, tmp_path: Path) -> None:

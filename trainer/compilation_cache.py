@@ -10,7 +10,8 @@ DIRECTORY, LEAST_SECONDS = "jax_compilation_cache_dir", "jax_persistent_cache_mi
 def enable() -> None:
     """Point JAX, in this process and its children, to a cache on disk; the environment has the last word."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for name, value in ((DIRECTORY, str(root / "hds" / "jax")), (LEAST_SECONDS, "0.3")):
+    # by itself JAX would keep only what compiled for a second; a fit has fifty small functions too
+    for name, value in ((DIRECTORY, str(root / "hds" / "jax")), (LEAST_SECONDS, "0")):
         os.environ.setdefault(name.upper(), value)
     if "jax" in sys.modules:  # it has read the environment already
         import jax
