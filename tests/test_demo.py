@@ -97,6 +97,16 @@ def test_a_replay_needs_no_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_refit_that_the_gate_refuses_is_shown_and_the_policy_before_goes_on(tmp_path: Path) -> None:
+    arguments = ["--rounds", "1", "--dynamics-model", "black-box", "--seconds-per-round", "2"]
+    figures, said, _ = demo(tmp_path, *arguments, "--evaluations", "4", timeout=900.0)
+    assert "the gate refuses it: " in said
+    assert "the policy before stays" in said
+    before, after = figures["rounds"]
+    assert after["policy_version"] == before["policy_version"]
+
+
+@pytest.mark.slow
 def test_the_gap_opens_in_the_mean_and_closes_for_every_seed(tmp_path: Path) -> None:
     unaided = []
     for seed in (0, 1, 2):
