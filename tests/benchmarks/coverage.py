@@ -1,7 +1,7 @@
 """How often do the 90 % intervals of identified parameters hold the truth?
 
-    python -m tests.benchmarks.coverage [--quick] [--draws 100] [--task NAME …] [--source own|mujoco …]
-        [--noise 0|1 …] [--model friction]
+    python -m tests.benchmarks.coverage [--quick] [--draws 100] [--first 0] [--task NAME …]
+        [--source own|mujoco …] [--noise 0|1 …] [--model friction]
 
 For each draw a plant is redrawn, 10 s of excited motion are recorded on it (four episodes) and the rung is
 fitted. Every parameter that the fit calls identified, and that has a truth, is compared with it: break-away
@@ -104,6 +104,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="number of the first draw")
     parser.add_argument("--task", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--source", nargs="+", default=list(SOURCES), choices=SOURCES)
     parser.add_argument("--noise", nargs="+", type=int, default=[0, 1], choices=[0, 1])
@@ -114,7 +115,7 @@ def main() -> None:
     for name, source, noise in itertools.product(options.task, options.source, options.noise):
         task, found, seconds = load_task(name), [], []
         varied = VARIED.get(options.model, frozenset())
-        for draw in range(10 if options.quick else options.draws):
+        for draw in range(options.first, options.first + (10 if options.quick else options.draws)):
             began = time.monotonic()
             found += compare(task, source, bool(noise), options.model, varied, draw)
             seconds.append(time.monotonic() - began)

@@ -123,7 +123,7 @@ def _motions(logs: Logs, task: "Task", layout: Path | None) -> "list[Motion]":
 def _print_fit(name: str, fit: "Fit") -> None:
     print(f"model {name}")
     for what, estimate in fit.estimates.items():
-        known = "" if estimate.identified else "  not identified: stays at its prior"
+        known = "" if estimate.identified else "  not identified: left to its prior"
         known = "  not identified: at the limit of the model, may be beyond" if estimate.at_bound else known
         print(f"  {what}: {estimate.value:.4g}  (90 %: {estimate.low:.4g} to {estimate.high:.4g}){known}")
     for horizon, error in fit.errors.items():

@@ -26,16 +26,23 @@ MOST_EXCESS = 2.0
 """Break-away is at most 1 + this many times the dry friction, as of any usual pair of materials."""
 
 
+CORNER = 10.0
+"""How sharply the excess, a share of dry friction, meets its bounds."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Parameters that are identified together.
 
     Attributes:
-        centre: `(task) -> p[k]` that knows nothing of the plant; spread is 1 unless `spread` says more.
-        constrain: `(physics, p[k], unit[2, d]) -> physics` with this group's values.
+        centre: `(task) -> p[k]` that knows nothing of the plant.
+        spread: `(task) -> [k]`, standard deviation of p around its centre before any data.
+        constrain: `(physics, p[k], unit[3, d]) -> physics` with this group's values; unit is the force that
+            the simulator misses, the velocity, and the most viscous friction.
         names: `(task) -> k` names of the values, in the order of `values`.
         values: `(physics) -> [k]`, what the names stand for.
-        spread: standard deviation of p around its centre before any data.
+        bounds: `(physics, unit[3, d]) -> [k, 2]`, limits of the model, beyond which a value may be, or
+            infinite.
         memory: whether the model must remember the last action.
         starts: several p's differ in these components and offsets: the error has local minima there.
     """
@@ -45,7 +52,8 @@ class Group:
     constrain: Callable[[Physics, jax.Array, jax.Array], Physics]
     names: Callable[[Task], list[str]]
     values: Callable[[Physics], jax.Array]
-    spread: float
+    spread: Callable[[Task], np.ndarray]
+    bounds: Callable[[Physics, np.ndarray], np.ndarray]
     memory: bool = False
     starts: Callable[[Task], list[np.ndarray]] | None = None
 
@@ -68,21 +76,26 @@ def _plain(names: tuple[str, ...]) -> list[str]:
 def _friction(physics: Physics, p: jax.Array, unit: jax.Array) -> Physics:
     """Set the friction of p = (b, d, s, v_s), each of d joints."""
     viscous, dry, stribeck, velocity = p.reshape(4, -1)
-    size, speed = unit
-    span = jnp.log(FASTEST / SLOWEST)
+    size, speed, most = unit
+    span, loose = jnp.log(FASTEST / SLOWEST), size / speed * jax.nn.softplus(viscous)
     friction = Friction(
-        size / speed * jax.nn.softplus(viscous),
+        loose / (1.0 + (loose / most) ** 4) ** 0.25,
         size * jax.nn.softplus(dry),
-        size * jax.nn.softplus(dry) * MOST_EXCESS * jax.nn.sigmoid(stribeck),
+        size * jax.nn.softplus(dry) * _ramp(stribeck, MOST_EXCESS),
         SLOWEST * jnp.exp(jax.nn.sigmoid(velocity) * span),
     )
     return physics._replace(friction=friction)
 
 
 def _friction_centre(task: Task) -> np.ndarray:
-    """Return b and d at 0.1 units, s at half of d, v_s in the middle of its bounds."""
-    tenth, quarter = np.log(np.expm1(0.1)), np.log(0.25 / 0.75)
-    return np.repeat([tenth, tenth, quarter, 0.0], task.joints)
+    """Return b and d at 0.1 units, s at 0.3 of d, v_s in the middle of its bounds."""
+    tenth = np.log(np.expm1(0.1))
+    return np.repeat([tenth, tenth, 0.3, 0.0], task.joints)
+
+
+def _ramp(p: jax.Array, most: float) -> jax.Array:
+    """Return p, held smoothly between 0 and `most`: no excess is as good a guess as some."""
+    return (jax.nn.softplus(CORNER * p) - jax.nn.softplus(CORNER * (p - most))) / CORNER
 
 
 def _friction_starts(task: Task) -> list[np.ndarray]:
@@ -92,6 +105,17 @@ def _friction_starts(task: Task) -> list[np.ndarray]:
 def _friction_names(task: Task) -> list[str]:
     words = ("viscous friction", "dry friction", "break-away excess", "Stribeck velocity")
     return [f"{word} of {joint}" for word in words for joint in joint_names(task)]
+
+
+def _friction_bounds(physics: Physics, unit: np.ndarray) -> np.ndarray:
+    d = np.asarray(physics.friction.dry)
+    free, viscous = _no_bounds(d), np.stack([np.full(len(d), -np.inf), unit[2]], axis=1)
+    excess = np.stack([np.full(len(d), -np.inf), MOST_EXCESS * d], axis=1)
+    return np.concatenate([viscous, free, excess, np.tile([SLOWEST, FASTEST], (len(d), 1))])
+
+
+def _no_bounds(values: jax.Array | np.ndarray) -> np.ndarray:
+    return np.tile([-np.inf, np.inf], (len(values), 1))
 
 
 def _links(task: Task) -> tuple[str, ...]:
@@ -104,7 +128,8 @@ FRICTION = Group(
     constrain=_friction,
     names=_friction_names,
     values=lambda physics: jnp.concatenate(physics.friction),
-    spread=2.0,
+    spread=lambda task: np.repeat([2.0, 2.0, 0.6, 2.0], task.joints),
+    bounds=_friction_bounds,
     starts=_friction_starts,
 )
 """Viscous, Coulomb and Stribeck friction of every joint; see `models.friction`."""
@@ -115,7 +140,8 @@ GAIN = Group(
     constrain=lambda physics, p, unit: physics._replace(gain=jnp.exp(0.3 * p)),
     names=lambda task: [f"gain of {action.split(' [')[0]}" for action in task.action_names],
     values=lambda physics: physics.gain,
-    spread=1.0,
+    spread=lambda task: np.ones(len(task.action_names)),
+    bounds=lambda physics, unit: _no_bounds(physics.gain),
 )
 """A factor on each motor's force, within about 30 % of 1 before any data."""
 
@@ -125,7 +151,8 @@ MASS = Group(
     constrain=lambda physics, p, unit: physics._replace(mass=jnp.exp(0.2 * p)),
     names=lambda task: [f"mass factor of {link}" for link in _links(task)],
     values=lambda physics: physics.mass,
-    spread=1.0,
+    spread=lambda task: np.ones(len(_links(task))),
+    bounds=lambda physics, unit: _no_bounds(physics.mass),
 )
 """A factor on each link's mass and inertia, within about 20 % of 1 before any data."""
 
@@ -137,7 +164,8 @@ ROTOR = Group(
     ),
     names=lambda task: [f"rotor inertia of {joint}" for joint in joint_names(task)],
     values=lambda physics: physics.rotor,
-    spread=2.0,
+    spread=lambda task: np.full(task.joints, 2.0),
+    bounds=lambda physics, unit: _no_bounds(physics.rotor),
 )
 """The inertia of every joint's motor, which gravity does not act on; of the order of what the simulator
 misses."""
@@ -148,7 +176,8 @@ DELAY = Group(
     constrain=lambda physics, p, unit: physics._replace(delay=jax.nn.sigmoid(2.0 * p[0] - 3.0)),
     names=lambda task: ["delay of actions in control steps"],
     values=lambda physics: physics.delay[None],
-    spread=1.5,
+    spread=lambda task: np.full(1, 1.5),
+    bounds=lambda physics, unit: np.array([[-np.inf, 1.0]]),
     memory=True,
     starts=lambda task: [np.zeros(1), np.full(1, 2.5)],
 )

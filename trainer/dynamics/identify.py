@@ -1,17 +1,21 @@
 """Identify physical parameters from recorded motion, by multi-step prediction error.
 
 Levenberg-Marquardt on the windows' prediction errors, with forward-mode Jacobians: there are few
-parameters and many errors, and nothing is differentiated backwards through the simulator.
+parameters and many errors, and nothing is differentiated backwards through the simulator. How errors
+are weighted against each other is a choice; their covariance then tells how far the result can be trusted.
 
 Notation
     p      unconstrained parameters, of the order of one, prior N(centre, spread²)   [k]
-    e      errors of all windows, robustly weighted                                  [W·L·n]
-    J      ∂e/∂p                                                                     [W·L·n, k]
-    H, g   JᵀJ and Jᵀe, means over the errors                                        [k, k], [k]
+    R      whitening of a window's errors                                            [W, L n, L n]
+    e      errors of all windows, whitened                                           [W, L n]
+    C      covariance of e, of each window                                           [W, L n, L n]
+    w      robust weights                                                            [W, L n]
+    J      ∂e/∂p                                                                     [W, L n, k]
+    H, g   JᵀwJ and Jᵀwe                                                             [k, k], [k]
     s      share of each window in g                                                 [W, k]
+    M      covariance of s, summed over windows                                      [k, k]
     mu     damping of the step
     unit   natural sizes of the parameters, from the data
-    x      state, scaled by `scale` in the errors                                    [n]
 """
 
 from collections.abc import Callable
@@ -21,35 +25,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.windows import Windows
 from trainer.learning.compilation import SOONEST, compiled
-from trainer.learning.trajectory import Model, replay
 
 Constrain = Callable[[jax.Array, jax.Array], Any]
 """`(p[k], unit) -> theta`, the model's parameters, inside their constraints for every p."""
 
-HUBER = 3.0
-"""Errors beyond this many scales weigh linearly: one collision or slip must not outweigh the rest."""
+Read = Callable[[Any, jax.Array, jax.Array], jax.Array]
+"""`(theta, start[n + m], u[L, m]) -> states[L + 1, n + m]` as they would be measured."""
 
-CONVERGED = 1e-3
+HUBER = 3.0
+"""Errors beyond this many standard deviations weigh linearly: one collision must not outweigh the rest."""
+
+CONVERGED = 0.01
+"""A step that lowers the loss by less is the last: it moves p by a seventh of its standard deviation."""
 GIVE_UP = 1e8
-LEAST_ERROR = 0.01
-"""Errors below this many scales are not believed: a plant that hardly moved tells nothing."""
-PULL = 1e-5
-"""Weight of the prior while searching; small, so that it decides only where the data says nothing."""
+FEWEST_DEGREES = 4
+"""Of freedom; with fewer, an interval would have hardly an end."""
 
 
 class NormalEquations(NamedTuple):
-    """H, g, s, the robust loss, and the mean square error; see the notation."""
+    """H, g, s, w J and the robust loss, see the notation, in double precision.
 
-    H: jax.Array
-    g: jax.Array
-    s: jax.Array
-    loss: jax.Array
-    mean_square: jax.Array
+    What differs by a common factor of masses, gains and friction is a small difference of large sums.
+    """
+
+    H: np.ndarray
+    g: np.ndarray
+    s: np.ndarray
+    J: np.ndarray
+    loss: float
 
 
-Normal = Callable[[jax.Array], NormalEquations]
+Normal = Callable[[np.ndarray], NormalEquations]
 """`(p) -> normal equations`, of one set of windows."""
 
 
@@ -60,95 +67,106 @@ class Prior(NamedTuple):
     spread: np.ndarray
 
 
+class Seen(NamedTuple):
+    """What is compared: predictions from `start[W, n + m]` under `u[W, L, m]`, and `target[W, L, n]`.
+
+    `R` and `weight[W]` say how much; a state's further numbers, an action remembered, are never wrong.
+    """
+
+    start: np.ndarray
+    u: np.ndarray
+    target: np.ndarray
+    R: np.ndarray
+    weight: np.ndarray
+
+
 def normal_equations(
-    model: Model, constrain: Constrain
-) -> Callable[[jax.Array, jax.Array, Windows, jax.Array], NormalEquations]:
-    """Return the jitted normal equations of `model`, a function of `(p, unit, windows, scale[n])`."""
+    read: Read, constrain: Constrain
+) -> Callable[[np.ndarray, np.ndarray, Seen], NormalEquations]:
+    """Return the normal equations of predictions by `read`, a function of `(p, unit, seen)`."""
 
-    def normal(p: jax.Array, unit: jax.Array, windows: Windows, scale: jax.Array) -> NormalEquations:
-        def errors(p: jax.Array, x: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-            e = (replay(model, constrain(p, unit), x[0], u) - x)[1:] / scale
-            return e, e
+    def ahead(p: jax.Array, unit: jax.Array, start: jax.Array, u: jax.Array, n: int) -> jax.Array:
+        return read(constrain(p, unit), start, u)[1:, :n].ravel()
 
-        with_jacobian = jax.vmap(jax.jacfwd(errors, has_aux=True), (None, 0, 0))
-        J, e = with_jacobian(p, jnp.asarray(windows.x), jnp.asarray(windows.u))
-        size = jnp.abs(e)
-        share = windows.weight[:, None, None] / (jnp.sum(windows.weight) * e.shape[1] * e.shape[2])
-        w = share * jnp.minimum(1.0, HUBER / jnp.maximum(size, 1e-12))
-        loss = jnp.sum(share * jnp.where(size < HUBER, 0.5 * e**2, HUBER * (size - 0.5 * HUBER)))
-        s = jnp.einsum("wtnk,wtn->wk", J, w * e)
-        H = jnp.einsum("wtnk,wtnj->kj", J * w[..., None], J)
-        return NormalEquations(H, jnp.sum(s, axis=0), s, loss, jnp.sum(share * e**2))
+    def whitened(p: jax.Array, unit: jax.Array, seen: Seen) -> tuple[jax.Array, jax.Array]:
+        n = seen.target.shape[-1]
 
-    return compiled(normal, SOONEST)
+        def with_jacobian(start: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+            twice = lambda p: (predicted := ahead(p, unit, start, u, n), predicted)  # noqa: E731
+            J, predicted = jax.jacfwd(twice, has_aux=True)(p)
+            return predicted, J
+
+        predicted, J = jax.vmap(with_jacobian)(jnp.asarray(seen.start), jnp.asarray(seen.u))
+        e = predicted - jnp.reshape(seen.target, predicted.shape)
+        return jnp.einsum("wij,wj->wi", seen.R, e), jnp.einsum("wij,wjk->wik", seen.R, J)
+
+    errors = compiled(whitened, SOONEST)
+
+    def normal(p: np.ndarray, unit: np.ndarray, seen: Seen) -> NormalEquations:
+        e, J = (np.asarray(part, float) for part in errors(jnp.asarray(p, float), unit, seen))
+        size, weight = np.abs(e), np.asarray(seen.weight, float)[:, None]
+        w = weight * np.minimum(1.0, HUBER / np.maximum(size, 1e-12))
+        loss = np.sum(weight * np.where(size < HUBER, 0.5 * e**2, HUBER * (size - 0.5 * HUBER)))
+        weighted, k = J * w[..., None], J.shape[-1]
+        s = np.einsum("wik,wi->wk", weighted, e)
+        H = weighted.reshape(-1, k).T @ J.reshape(-1, k)
+        return NormalEquations(H, np.sum(s, axis=0), s, weighted, float(loss))
+
+    return normal
 
 
 def levenberg_marquardt(
-    normal: Normal, start: np.ndarray, prior: Prior, free: np.ndarray, iterations: int
-) -> tuple[np.ndarray, NormalEquations]:
-    """Return the p that is reached from `start`, and its normal equations; only `free[k]` ones move.
+    normal: Normal, start: np.ndarray, prior: Prior, iterations: int, pull: float = 1.0
+) -> tuple[np.ndarray, NormalEquations, float]:
+    """Return the p that is reached from `start`, its normal equations, and its loss with the prior's part.
 
-    Every step taken lowers the loss; the search ends when none does, or one does by less than 0.1 %. The
-    prior pulls with `½ PULL ‖(p − centre) / spread‖²`.
+    Every step taken lowers the loss; the search ends when none does, or one hardly does. The prior pulls with
+    `½ pull ‖(p − centre) / spread‖²`.
     """
-    ridge = PULL / prior.spread**2
+    ridge = pull / prior.spread**2
 
     def at(p: np.ndarray) -> tuple[NormalEquations, float]:
-        found = normal(jnp.asarray(p, float))
-        return found, float(found.loss) + 0.5 * float(ridge @ (p - prior.centre) ** 2)
+        found = normal(p)
+        return found, found.loss + 0.5 * float(ridge @ (p - prior.centre) ** 2)
 
     p, mu = np.asarray(start, float), 1e-2
     here, loss = at(p)
     for _ in range(iterations):
-        H = np.asarray(here.H, float)[np.ix_(free, free)] + np.diag(ridge[free])
-        g = np.asarray(here.g, float)[free] + ridge[free] * (p - prior.centre)[free]
-        trial = p.copy()
-        trial[free] -= np.linalg.solve(H + mu * np.diag(np.diag(H)), g)
+        H = here.H + np.diag(ridge)
+        g = here.g + ridge * (p - prior.centre)
+        trial = p - np.linalg.solve(H + mu * np.diag(np.diag(H)), g)
         there, loss_there = at(trial)
         if not (np.isfinite(loss_there) and loss_there < loss):
             mu *= 4.0
             if mu > GIVE_UP:
                 break
             continue
-        converged = loss - loss_there < CONVERGED * loss
+        converged = loss - loss_there < CONVERGED
         p, mu, here, loss = trial, max(mu * 0.2, 1e-6), there, loss_there
         if converged:
             break
-    return p, here
+    return p, here, loss
 
 
-class Posterior(NamedTuple):
-    """What the data leaves open: the covariance [k, k] of p, 0 for what is not free (Laplace).
+def posterior(normal: NormalEquations, C: np.ndarray, weight: np.ndarray, prior: Prior) -> np.ndarray:
+    """Return a factor F [k, k] of the covariance F Fᵀ of p that the data leaves open.
 
-    `noise` is the variance of the mean error: a loss that is higher by `½ noise` is one standard
-    deviation away.
+    The covariance is H⁻¹ M H⁻¹, the sandwich of an estimate whose errors are correlated (Huber, 1967), at the
+    p of `normal`. M is the mean of two: what C implies, which is right if noise is what it was taken for, and
+    the scatter of s between windows, which needs no such belief but many windows (Liang and Zeger, 1986; a
+    window is a cluster). The prior counts as a measurement.
     """
+    used = weight > 0
+    s, J, known = normal.s[used], normal.J[used], np.diag(prior.spread**-2.0)
+    implied = np.einsum("wik,wij,wjl->kl", J, C[used], J, optimize=True)
+    scatter = s.T @ s * len(s) / max(1, len(s) - 1)
+    return np.linalg.solve(normal.H + known, np.linalg.cholesky(0.5 * (implied + scatter) + known))
 
-    covariance: np.ndarray
-    noise: float
 
+def student(normal: np.ndarray, weight: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """Return standard normal draws [D, k] with the wider tails of Student's t.
 
-def posterior(
-    normal: NormalEquations, windows: Windows, prior: Prior, free: np.ndarray, blocks: int
-) -> Posterior:
-    """Return what the data leaves open around the p of `normal`.
-
-    Errors that follow each other in time are alike, and windows overlap, so there are fewer independent
-    errors than numbers. How many fewer is estimated from the scatter of g between `blocks` stretches of
-    time, against what independent errors would give (the idea of White's sandwich estimator, 1980).
+    Its degrees of freedom are the windows less one, as few clusters call for (Cameron and Miller, 2015).
     """
-    H, s = np.asarray(normal.H, float)[np.ix_(free, free)], np.asarray(normal.s, float)[:, free]
-    used = windows.weight > 0
-    errors = int(used.sum()) * windows.u.shape[1] * windows.x.shape[2]
-    noise = max(float(normal.mean_square), LEAST_ERROR**2) / errors
-    if not free.any():
-        return Posterior(np.zeros((len(free), len(free))), noise)
-    parts = np.stack([part.sum(axis=0) for part in np.array_split(s[used], min(blocks, int(used.sum())))])
-    parts = parts - parts.mean(axis=0)
-    scatter = parts.T @ parts
-    H_regular = H + 1e-9 * np.trace(H) / len(H) * np.eye(len(H))
-    inflation = max(1.0, float(np.trace(np.linalg.solve(H_regular, scatter))) / (len(H) * noise))
-    precision = H / (noise * inflation) + np.diag(prior.spread[free] ** -2.0)
-    covariance = np.zeros((len(free), len(free)))
-    covariance[np.ix_(free, free)] = np.linalg.inv(precision)
-    return Posterior(covariance, noise * inflation)
+    degrees = max(FEWEST_DEGREES, int(np.sum(weight > 0)) - 1)
+    return normal / np.sqrt(chance.chisquare(degrees, (len(normal), 1)) / degrees)

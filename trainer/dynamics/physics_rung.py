@@ -1,13 +1,4 @@
-"""Rungs of identified physics: the simulator with some of its parameters fitted, the rest left as they are.
-
-What the data cannot tell stays at its prior: after a fit, the parameter that the data narrowed least is
-frozen there and the rest fitted again, until every free one is narrowed to half of its prior's width. One
-that the data refutes there stays free, however wide: a friction that is nearly none, say, whose logarithm
-is open downwards.
-
-Notation
-    p   unconstrained parameters of all groups   [k]
-"""
+"""Rungs of identified physics: the simulator with some of its parameters fitted, the rest as they are."""
 
 import functools
 from collections.abc import Callable
@@ -19,37 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.groups import FRICTION, SLOWEST, Group
-from trainer.dynamics.identify import (
-    NormalEquations,
-    Prior,
-    levenberg_marquardt,
-    normal_equations,
-    posterior,
-)
 from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
+from trainer.dynamics.problem import WINDOWS, Problem
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Estimate, Fit, split
-from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_change
-from trainer.learning.compilation import ONCE, compiled
+from trainer.dynamics.windows import Motion, Windows, cut, typical_change
 from trainer.learning.trajectory import Model
-from trainer.models.force import Force, as_it_is, no_force
+from trainer.models.force import Arrange, Force, as_it_is, no_force
 from trainer.models.friction import SMOOTHING, friction_force
 from trainer.models.physics import Physics, delayed, nominal, rearranged
 from trainer.tasks.task import Task
 
-WINDOWS = 128
-ITERATIONS = 30
-NARROWED = 0.5
-"""A parameter is identified if the data narrows it to this share of its prior's width."""
-REFUTED = 3.0
-"""The data refutes a prior if the fit there is worse by so many standard deviations."""
-FAR = 20.0
-"""A p at which what has a limit has reached it."""
-NEAR_BOUND = 0.02
-"""A value is at a limit if it is nearer than this share of what is between the limits."""
-DRAWS = 400
-INTERVAL = (5.0, 95.0)
-"""Percentiles."""
+MOST_DAMPED = 1.5
+"""Viscous friction takes away at most so many times a joint's velocity in a control step, were it to act as
+at its beginning; Runge-Kutta steps are stable to 2.8. A joint that is damped more hardly swings."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +33,8 @@ class PhysicsRung:
     Attributes:
         name: as in `--dynamics-model`.
         groups: what is identified.
-        substeps: Runge-Kutta steps per control step.
-        width: over which the sign of a velocity is smoothed [m/s or rad/s].
+        substeps: Runge-Kutta steps per control step of the model that policies are trained in.
+        width: over which the sign of a velocity is smoothed there [m/s or rad/s].
     """
 
     name: str = "friction"
@@ -85,18 +59,22 @@ class PhysicsRung:
             friction = friction_force(physics(theta).friction, qd, self.width)
             return friction + extra(theta, q, qd, u)
 
+        return self.late(task, task.model(force, self.substeps, self.arrange(physics)), physics)
+
+    def arrange(self, physics: Callable[[Any], Physics]) -> Arrange:
+        """Return how the simulator's system changes with the `physics` of its parameters."""
         changed = any(group.name in {"gain", "mass", "rotor"} for group in self.groups)
-        arrange = (lambda theta, system: rearranged(physics(theta), system)) if changed else as_it_is
-        model = task.model(force, self.substeps, arrange)
-        return (
-            delayed(model, len(task.state_names), lambda theta: physics(theta).delay)
-            if self.memory
-            else model
-        )
+        return (lambda theta, system: rearranged(physics(theta), system)) if changed else as_it_is
+
+    def late(self, task: Task, model: Model, physics: Callable[[Any], Physics]) -> Model:
+        """Return `model` with the delay of actions, if one is identified."""
+        if not self.memory:
+            return model
+        return delayed(model, len(task.state_names), lambda theta: physics(theta).delay)
 
     def nothing(self, task: Task) -> Physics:
         """Return the simulator as it is."""
-        return nominal(task.joints, len(task.action_names), _links(task))
+        return nominal(task.joints, len(task.action_names), len(task.model(no_force, 1).links))
 
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
@@ -115,12 +93,12 @@ class PhysicsRung:
             return Identification(self.nothing(task), self.nothing(task), {})
         parts = split(motions, least_held_out(task))
         problem = Problem(self, task, *_units(task, parts.fitted))
-        first, free = problem.identify(parts.fitted, problem.starts(), np.ones(problem.size, bool))
+        first = problem.identify(parts.fitted)
         progress(0.7)
-        final, free = problem.identify(motions, [first], free)
+        final = problem.go_on(motions, first)
         progress(1.0)
-        estimates = problem.estimates(motions, final, free, key)
-        return Identification(problem.physics(first), problem.physics(final), estimates)
+        of_part, of_all = (problem.fitted(found.p).physics for found in (first, final))
+        return Identification(of_part, of_all, problem.estimates(final, key))
 
 
 class Identification(NamedTuple):
@@ -131,170 +109,23 @@ class Identification(NamedTuple):
     estimates: dict[str, Estimate]
 
 
-class Problem(NamedTuple):
-    """What one fit is about; units and scales stay the same while the data grows."""
-
-    rung: PhysicsRung
-    task: Task
-    unit: np.ndarray
-    scale: np.ndarray
-
-    @property
-    def prior(self) -> Prior:
-        """The prior of p[k]."""
-        centres = [group.centre(self.task) for group in self.rung.groups]
-        spreads = [np.full(len(c), g.spread) for c, g in zip(centres, self.rung.groups, strict=True)]
-        return Prior(np.concatenate(centres), np.concatenate(spreads))
-
-    @property
-    def size(self) -> int:
-        """Number of parameters, k."""
-        return len(self.prior.centre)
-
-    def physics(self, p: np.ndarray) -> Physics:
-        """Return the physics of p[k]."""
-        return _constrain(self.rung, self.task)(jnp.asarray(p, float), jnp.asarray(self.unit))
-
-    def starts(self) -> list[np.ndarray]:
-        """Return the p's to start from: every group's alternatives, one group varied at a time."""
-        centre, starts, at = self.prior.centre, [], 0
-        for group in self.rung.groups:
-            size = len(group.centre(self.task))
-            for offset in group.starts(self.task) if group.starts else []:
-                starts.append(centre.copy())
-                starts[-1][at : at + size] += offset
-            at += size
-        return starts or [centre]
-
-    def identify(
-        self, motions: list[Motion], starts: list[np.ndarray], free: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best p, and which parameters the data identifies; the others are at their prior.
-
-        Raises:
-            ValueError: the model leaves the finite numbers along the data, wherever the search starts.
-        """
-        windows, normal = self.windows(motions)
-        reached = [levenberg_marquardt(normal, p, self.prior, free, ITERATIONS) for p in starts]
-        p, found = min(reached, key=lambda pair: float(np.nan_to_num(pair[1].loss, nan=np.inf)))
-        if not np.isfinite(found.loss):
-            raise ValueError(
-                f"{self.rung.name} cannot be fitted: the error of {self.task.name}'s model along the data is "
-                f"{float(found.loss)}; look for values out of any range in what was recorded"
-            )
-        free, open_ = free.copy(), free.copy()
-        while open_.any():
-            covariance, noise = posterior(found, windows, self.prior, free, _blocks(motions))
-            width = np.where(open_, np.sqrt(np.diag(covariance)) / self.prior.spread, 0.0)
-            worst = int(np.argmax(width))
-            if width[worst] <= NARROWED:
-                break
-            open_[worst] = False
-            fewer = free & (np.arange(len(free)) != worst)
-            start = np.where(fewer, p, self.prior.centre)
-            at_prior, found_there = levenberg_marquardt(normal, start, self.prior, fewer, ITERATIONS)
-            if float(found_there.loss - found.loss) < 0.5 * REFUTED**2 * noise:
-                free, p, found = fewer, at_prior, found_there
-        return p, free
-
-    def estimates(
-        self, motions: list[Motion], p: np.ndarray, free: np.ndarray, key: jax.Array
-    ) -> dict[str, Estimate]:
-        """Return every value with its 90 % interval; that of a frozen parameter is its prior's."""
-        windows, normal = self.windows(motions)
-        found = normal(jnp.asarray(p, float))
-        covariance = np.diag(self.prior.spread**2)
-        covariance[np.ix_(free, free)] = 0.0
-        covariance += posterior(found, windows, self.prior, free, _blocks(motions)).covariance
-        spreads, axes = np.linalg.eigh(covariance)  # of data that tells next to nothing, it is not definite
-        factor = axes * np.sqrt(np.maximum(spreads, 0.0))
-        draws = p + np.asarray(jax.random.normal(key, (DRAWS, len(p)))) @ factor.T
-        values, told = _values(self.rung, self.task)(jnp.asarray(draws, float), self.unit), {}
-        best = _values(self.rung, self.task)(jnp.asarray(p[None], float), self.unit)[0]
-        low, high = np.percentile(np.asarray(values), INTERVAL, axis=0)
-        names = [name for group in self.rung.groups for name in group.names(self.task)]
-        bounded = self.at_bounds(p, np.asarray(best))
-        for at, name in enumerate(names):
-            known = bool(free[at] and not bounded[at])
-            told[name] = Estimate(
-                float(best[at]), float(low[at]), float(high[at]), known, bool(free[at] and bounded[at])
-            )
-        return told
-
-    def at_bounds(self, p: np.ndarray, best: np.ndarray) -> np.ndarray:
-        """Return which of the values `best[k]` of p[k] are at a limit of the model; 0 is none."""
-        values = _values(self.rung, self.task)
-        ends = []
-        for end in (-FAR, FAR, 2.0 * FAR):
-            moved = np.where(np.eye(len(p), dtype=bool), end, p)
-            ends.append(np.diag(np.asarray(values(jnp.asarray(moved, float), self.unit))))
-        low, high, further = ends
-        limited = np.isclose(high, further, rtol=1e-3)  # the others have no upper limit
-        near = NEAR_BOUND * (high - low)
-        return limited & ((high - best < near) | ((best - low < near) & (low > 0.0)))
-
-    def windows(self, motions: list[Motion]) -> tuple[Windows, Callable[[jax.Array], NormalEquations]]:
-        """Return windows over `motions`, and the normal equations of p over them."""
-        windows = cut(remembering(motions, self.rung.memory), WINDOW_STEPS, WINDOWS)
-        memory = np.ones(windows.x.shape[-1] - len(self.scale))  # the last action is never wrong
-        scale = np.concatenate([self.scale, memory])
-        normal = _normal(self.rung, self.task)
-        return windows, lambda p: normal(p, self.unit, windows, scale)
-
-
-def _blocks(motions: list[Motion]) -> int:
-    """Return how many stretches of two windows' length the motions hold, at least 4."""
-    return max(4, sum(motion.u.shape[0] for motion in motions) // (2 * WINDOW_STEPS))
-
-
 def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit[2, d], the force the simulator misses and the velocity, and the scale of errors [n].
+    """Return unit[3, d], see `groups.Group`, and the scale of errors [n].
 
-    A joint that hardly moved tells nothing of its viscous friction, which must not be huge for that.
+    A joint that hardly moved tells nothing of its viscous friction, which must not be huge for that; and a
+    model that is trained in must stay stable in its own steps.
     """
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
     simulator, positions = PhysicsRung("simulator", ()), task.positions
     linear = linearised(simulator, task)(simulator.nothing(task), windows)
-    force_size = missing_force(linear, positions, windows.weight)
-    speed = np.sqrt(np.mean(windows.x[windows.weight > 0][..., positions:] ** 2, axis=(0, 1)))
-    return np.stack([np.asarray(force_size), np.maximum(speed, SLOWEST)]), typical_change(windows)
-
-
-def _links(task: Task) -> int:
-    return len(task.model(no_force, 1).links)
-
-
-def _constrain(rung: PhysicsRung, task: Task) -> Callable[[jax.Array, jax.Array], Physics]:
-    sizes = [len(group.centre(task)) for group in rung.groups]
-
-    def constrain(p: jax.Array, unit: jax.Array) -> Physics:
-        physics, at = rung.nothing(task), 0
-        for group, size in zip(rung.groups, sizes, strict=True):
-            physics = group.constrain(physics, p[at : at + size], unit)
-            at += size
-        return physics
-
-    return constrain
+    force_size, used = missing_force(linear, positions, windows.weight), windows.weight > 0
+    speed = np.sqrt(np.mean(windows.x[used][..., positions:] ** 2, axis=(0, 1)))
+    gained = np.diagonal(np.asarray(linear.G)[used][..., positions:, :], axis1=2, axis2=3)
+    most = MOST_DAMPED / np.maximum(np.max(gained, axis=(0, 1)), 1e-9)
+    return np.stack([np.asarray(force_size), np.maximum(speed, SLOWEST), most]), typical_change(windows)
 
 
 @functools.lru_cache(maxsize=8)
 def linearised(rung: PhysicsRung, task: Task) -> Callable[[Physics, Windows], Linearised]:
     """Return the linearisation of the rung's model along windows."""
-    pushed = rung.with_force(task, push, lambda theta: theta.base)
-    return linearise(pushed, task.joints)
-
-
-@functools.lru_cache(maxsize=8)
-def _normal(rung: PhysicsRung, task: Task) -> Callable:
-    return normal_equations(rung.model(task), _constrain(rung, task))
-
-
-@functools.lru_cache(maxsize=8)
-def _values(rung: PhysicsRung, task: Task) -> Any:
-    constrain = _constrain(rung, task)
-
-    def values(p: jax.Array, unit: jax.Array) -> jax.Array:
-        physics = constrain(p, unit)
-        return jnp.concatenate([group.values(physics) for group in rung.groups])
-
-    return compiled(jax.vmap(values, (0, None)), ONCE)
+    return linearise(rung.with_force(task, push, lambda theta: theta.base), task.joints)

@@ -8,7 +8,7 @@ from trainer.tasks.task import Task
 def figures(task: Task, fit: Fit) -> dict[str, float]:
     """Return estimates with their 90 % intervals, and open-loop errors beside both references.
 
-    `identified: X` is 1, or 0 where the data says nothing of X, which then stays at its prior. Where
+    `identified: X` is 1, or 0 where the data says little of X, which then is left to its prior. Where
     `at its bound: X` is there, X is as far as the model lets it, and may be beyond.
     """
     told: dict[str, float] = {}

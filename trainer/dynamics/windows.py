@@ -5,6 +5,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+FEWEST_ROWS = 32
+"""Windows are padded to at least as many, so that little is compiled anew while data grows."""
+
 
 class Motion(NamedTuple):
     """An uninterrupted stretch of recorded states `x[T + 1, n]` and applied actions `u[T, m]`.
@@ -60,11 +63,34 @@ def cut(motions: list[Motion], length: int, count: int) -> Windows:
         longest = max((motion.u.shape[0] for motion in motions), default=0)
         raise ValueError(f"the data has no stretch of {length} steps; the longest has {longest}")
     chosen = np.unique(np.linspace(0, len(starts) - 1, count).round().astype(int))
-    rows = [starts[i] for i in chosen]
-    rows += [rows[0]] * (count - len(rows))
+    return _at(motions, [starts[i] for i in chosen], length, count)
+
+
+def side_by_side(motions: list[Motion], length: int, most: int) -> Windows:
+    """Cut windows of `length` steps that share no step, at most `most`, evenly spread; pad to a power of two.
+
+    Raises:
+        ValueError: if no motion is long enough for a single window.
+    """
+    rows = []
+    for i, motion in enumerate(motions):
+        count = len(motion.u) // length
+        rows += [(i, int(t)) for t in np.linspace(0, len(motion.u) - length, count).round()]
+    if not rows:
+        longest = max((motion.u.shape[0] for motion in motions), default=0)
+        raise ValueError(f"the data has no stretch of {length} steps; the longest has {longest}")
+    if len(rows) > most:
+        rows = [rows[k] for k in np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    size = max(FEWEST_ROWS, 2 ** int(np.ceil(np.log2(len(rows)))))
+    return _at(motions, rows, length, size)
+
+
+def _at(motions: list[Motion], rows: list[tuple[int, int]], length: int, count: int) -> Windows:
+    """Return windows that begin at `(motion, step)` of each row, padded to `count`."""
+    weight = np.arange(count) < len(rows)
+    rows = rows + [rows[0]] * (count - len(rows))
     x = np.stack([motions[i].x[t : t + length + 1] for i, t in rows])
     u = np.stack([motions[i].u[t : t + length] for i, t in rows])
-    weight = np.arange(count) < len(chosen)
     return Windows(*(part.astype(jax.dtypes.canonicalize_dtype(float)) for part in (x, u, weight)))
 
 

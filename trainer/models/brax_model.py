@@ -13,6 +13,7 @@ Notation
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.learning.compilation import ONCE, compiled
+from trainer.models.dry_friction import mean_friction
 from trainer.models.force import Arrange, Force, as_it_is, no_force
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 from trainer.models.rigid_tree import RigidTree, check
@@ -28,6 +30,9 @@ from trainer.models.rigid_tree import RigidTree, check
 with without_warp_notice():
     from brax.base import System
     from brax.io import mjcf
+
+Dry = Callable[[Any], tuple[Callable[[jax.Array, jax.Array], jax.Array], jax.Array]]
+"""`(theta) -> level, creep[d]`, as `dry_friction.mean_friction` takes them."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -66,6 +71,7 @@ class BraxModel:
         substeps: Runge-Kutta steps per control step.
         force: what acts besides the motors; the default is nothing.
         arrange: changes the system by theta; the default leaves it as it is.
+        dry: true dry friction besides `force`, constant over each Runge-Kutta step; the default is none.
     """
 
     system: System
@@ -73,6 +79,7 @@ class BraxModel:
     substeps: int = 1
     force: Force = no_force
     arrange: Arrange = as_it_is
+    dry: Dry | None = None
 
     def __post_init__(self) -> None:
         check(self.system)
@@ -80,28 +87,33 @@ class BraxModel:
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[2d]."""
-        system = self.arrange(theta, self.system)
-        motors = self._motor_force(system, u)
-        step = self.control_dt / self.substeps
+        system, step = self.arrange(theta, self.system), self.control_dt / self.substeps
+        motors, dry = self._motor_force(system, u), self.dry
 
-        def rate(z: jax.Array) -> jax.Array:
+        def rate(z: jax.Array, friction: Any, first: jax.Array) -> tuple[jax.Array, Any]:
             q, qd = jnp.split(z, 2)
-            tau = motors + self.force(theta, q, qd, u)
-            qdd = RigidTree(system, q, qd).acceleration(tau)
-            return jnp.concatenate([qd, jnp.stack(qdd)])
+            tree = RigidTree(system, q, qd)
+            qdd = jnp.stack(tree.acceleration(motors + self.force(theta, q, qd, u)))
+            if dry is not None:
+                W, law = jnp.stack([jnp.stack(column) for column in tree.mobility()]), dry(theta)
+                anew = lambda: mean_friction(qd, qdd, W, *law, step)  # noqa: E731
+                friction = jax.lax.cond(first, anew, lambda: friction)
+                qdd = qdd + W @ friction
+            return jnp.concatenate([qd, qdd]), friction
 
-        def stage(carry: tuple[jax.Array, ...], row: tuple[jax.Array, ...]) -> tuple[tuple, None]:
-            base, slope, total = carry
+        def stage(carry: tuple, row: tuple[jax.Array, ...]) -> tuple[tuple, None]:
+            base, slope, total, friction = carry
             node, weight, last = row
-            slope = rate(base + node * step * slope)
+            slope, friction = rate(base + node * step * slope, friction, node == 0.0)
             total = total + weight * step * slope
-            return (jnp.where(last, total, base), slope, total), None
+            return (jnp.where(last, total, base), slope, total, friction), None
 
         nodes = jnp.tile(jnp.array([0.0, 0.5, 0.5, 1.0]), self.substeps)
         stage_weights = jnp.tile(jnp.array([1.0, 2.0, 2.0, 1.0]) / 6.0, self.substeps)
         last = jnp.tile(jnp.array([False, False, False, True]), self.substeps)
         # the first node is 0, so any slope will do; x is batched and differentiated already: traced once
-        (x_next, _, _), _ = jax.lax.scan(stage, (x, x, x), (nodes, stage_weights, last))
+        friction = jnp.zeros_like(x[self.joints :]) if dry is not None else ()
+        (x_next, *_), _ = jax.lax.scan(stage, (x, x, x, friction), (nodes, stage_weights, last))
         return x_next
 
     def energy(self, x: jax.Array) -> jax.Array:

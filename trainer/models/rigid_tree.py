@@ -108,6 +108,13 @@ class RigidTree:
         rest = tuple(tau[i] - force for i, force in enumerate(self.bias()))
         return solve_positive(self.inertia(), rest)
 
+    def mobility(self) -> Matrix:
+        """Return M⁻¹[d, d]."""
+        M, size = self.inertia(), len(self._q)
+        return tuple(
+            solve_positive(M, tuple(1.0 if i == j else 0.0 for j in range(size))) for i in range(size)
+        )
+
     def inertia(self) -> Matrix:
         """Return M[d, d], with the rotors' inertia."""
         size = len(self._q)
