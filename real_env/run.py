@@ -227,7 +227,7 @@ def _drive(session: Session, requested: Iterator[phases.Phase] | list[phases.Pha
 
 def _say_scores(session: Session, events: Events) -> None:
     """Say what each policy did on the plant in the evaluation episodes of this run."""
-    found = session.uplink.scores(session.message.id)
+    found = session.uplink.scores(session.message.id, session.stop.is_set)
     if isinstance(found, str):
         events.say(f"  on the plant: the trainer at {session.uplink.address} does not say ({found})")
         return

@@ -84,14 +84,22 @@ class Uplink:
                 return False
         return False
 
-    def scores(self, session: str) -> list[v1.PolicyScore] | str:
-        """Return what policies did on the plant in a session that is stored, or why that can't be told."""
+    def scores(self, session: str, ended: Callable[[], bool]) -> list[v1.PolicyScore] | str:
+        """Return what policies did on the plant in a session that is stored, or why that can't be told.
+
+        None is told once `ended()`.
+        """
         wanted = v1.ScorePoliciesRequest(selection=v1.Selection(sessions=[session]))
-        try:
-            found = v1.ExperienceServiceStub(self._channel).ScorePolicies(wanted, timeout=SCORE_S)
-        except grpc.RpcError as error:
-            return reason(error)
-        return list(found.scores)
+        call = v1.ExperienceServiceStub(self._channel).ScorePolicies.future(wanted, timeout=SCORE_S)
+        while not ended():
+            try:
+                return list(call.result(timeout=LOOK_S).scores)
+            except grpc.FutureTimeoutError:
+                continue
+            except grpc.RpcError as error:
+                return reason(error)
+        call.cancel()
+        return []
 
     def close(self) -> None:
         """End the stream; what is not acknowledged stays in the spool."""
