@@ -292,7 +292,7 @@ def late(steps: float) -> list[Motion]:
 
 
 def test_a_delay_beyond_what_the_model_can_say_is_told_to_be_at_its_bound_and_not_identified() -> None:
-    chosen = PhysicsRung("late", (FRICTION, DELAY))
+    chosen = rung("physics")
     name = "delay of actions in control steps"
     beyond, within = (chosen.fit(TASK, late(steps), jax.random.key(0), silent) for steps in (1.5, 0.5))
     assert beyond.estimates[name].at_bound
