@@ -34,7 +34,7 @@ KNOWN = {
     "purpose": [1, 2],
     "label": ["stable"],
 }
-QUICK, THOROUGH = 200, 6_000
+QUICK, THOROUGH = 100, 6_000
 GREETING = v1.ControlRequest(hello=v1.Hello(plant=PLANT))
 X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
 CALL_S = 20.0
