@@ -13,9 +13,9 @@ Notation
     y, x   measured and predicted states of W windows               [W, L + 1, n]
     A, G   ∂x'/∂x, ∂x'/∂tau of each step of the prediction          [W, L, n, n], [W, L, n, d]
     J₀     sensitivity of the errors to the start state             [W, L n, n]
-    B      a column of J₀, or of Φ G, as far as it is one source's  [W, L n, ·]
     v      variances: of the n sensors, then of the d forces        [n + d]
     C      covariance of a window's errors                          [W, L n, L n]
+    R      whitening: R e has covariance 1                          [W, L n, L n]
 """
 
 from typing import NamedTuple
@@ -79,7 +79,7 @@ def covariance(parts: list[np.ndarray], v: np.ndarray) -> np.ndarray:
 
 
 def whitening(C: np.ndarray) -> np.ndarray:
-    """Return R."""
+    """Return R of errors whose covariance is C."""
     return np.linalg.inv(np.linalg.cholesky(C))
 
 
