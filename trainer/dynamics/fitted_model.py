@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from trainer.dynamics.physics_rung import PhysicsRung
 
 SUBSTEPS = 4
-"""Runge-Kutta steps per control step."""
+"""Runge-Kutta steps per control step of the fit, more than policies are trained with: friction is constant
+over each."""
 FASTEST_CREEP = 0.02
 """[m/s or rad/s]"""
 USUAL_SKEW = 0.1
