@@ -10,14 +10,16 @@ import pytest
 from tests.benchmarks.coverage import compare
 from trainer.dynamics.black_box_rung import BlackBoxRung
 from trainer.dynamics.ensemble_rung import EnsembleRung, resampled
+from trainer.dynamics.fitted_model import Fitted
 from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS
-from trainer.dynamics.judge import least_held_out
-from trainer.dynamics.ladder import LADDER, held_out_error, rung
+from trainer.dynamics.judge import horizon_errors, least_held_out
+from trainer.dynamics.ladder import ENOUGH, LADDER, fit_best, held_out_error, rung
 from trainer.dynamics.linearise import missing_force
 from trainer.dynamics.physics_rung import PhysicsRung, linearised
+from trainer.dynamics.problem import exactly
 from trainer.dynamics.report import figures
 from trainer.dynamics.residual_rung import ResidualRung
-from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, split
+from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, Split, split
 from trainer.dynamics.windows import Motion, cut, finite, remembering, typical_change
 from trainer.learning.trajectory import rollout
 from trainer.models.friction import Friction, friction_force
@@ -138,8 +140,13 @@ def recorded_on_another_rig() -> tuple[Motion, ...]:
     return tuple(motions)
 
 
+@functools.cache
+def fit_to_another_rig() -> Fit:
+    return rung("physics").fit(TASK, list(recorded_on_another_rig()), jax.random.key(0), silent)
+
+
 def test_delay_and_the_ratio_of_gain_and_masses_are_identified_and_their_common_scale_is_not() -> None:
-    fit = rung("physics").fit(TASK, list(recorded_on_another_rig()), jax.random.key(0), silent)
+    fit = fit_to_another_rig()
     found = jax.tree.map(lambda leaf: np.asarray(leaf[0]), fit.members)
     np.testing.assert_allclose(found.delay, 0.5, atol=0.1)
     np.testing.assert_allclose(found.gain[0] / found.mass[0], 0.85, rtol=0.05)
@@ -245,6 +252,25 @@ def test_where_too_little_is_recorded_to_hold_any_of_it_out_no_error_is_told() -
     assert not split(motions, least_held_out(TASK)).held_out
 
 
+def test_a_fit_is_not_worse_than_nothing_moves_where_all_that_is_held_out_is_rest_under_a_push() -> None:
+    rest = np.tile(np.array([0.1, np.pi, 0.0, 0.0], np.float32), (41, 1))
+    pushed = Motion(rest, np.full((40, 1), 0.1, np.float32))  # 10 N, less than the cart's dry friction
+    theta = Fitted(PhysicsRung().nothing(TASK)._replace(friction=TRUE), jnp.full(2, 1e-3), jnp.zeros(2))
+    parts = Split(recorded(friction_only, 1), [pushed])
+    error = horizon_errors(exactly(PhysicsRung(), TASK), TASK, theta, parts)[0.5]
+    assert error.share < 0.01
+    assert error.over_still is not None
+    assert error.over_still.mean < 1e-4
+    assert error.simulator[0] > 0.05, "without friction the cart would have gone"
+
+
+def test_auto_asks_no_further_rung_where_the_first_leaves_nothing_to_explain() -> None:
+    choice = fit_best(TASK, recorded(friction_only, 2), jax.random.key(0), silent)
+    assert list(choice.errors) == ["friction"]
+    assert choice.errors["friction"] <= ENOUGH
+    assert "auto chose 'friction'" in choice.why
+
+
 def test_data_that_is_too_short_is_refused_with_its_length() -> None:
     with pytest.raises(ValueError, match="no stretch of 10 steps; the longest has 4"):
         PhysicsRung().fit(TASK, recorded(friction_only, 1, 4), jax.random.key(0), silent)
@@ -279,22 +305,23 @@ def test_typical_change_ignores_padding() -> None:
     )
 
 
-def late(steps: float) -> list[Motion]:
-    """Return motion of the cart-pole with friction, whose actions come `steps` control steps late."""
-    motions, whole = [], int(np.ceil(steps))
-    share, model = whole - steps, TASK.model(friction_only, FINER)
+def late_by_one_and_a_half() -> list[Motion]:
+    """Return motion of the cart-pole with friction, whose actions come 1.5 control steps late."""
+    motions, model = [], TASK.model(friction_only, FINER)
+    drive = jax.jit(lambda x, u: rollout(model, None, lambda t, x: u[t], x, 125))
     for motion in recorded(friction_only, 2):
-        u = np.concatenate([np.zeros((whole, 1), np.float32), motion.u])
-        acting = jnp.asarray((1.0 - share) * u[: len(motion.u)] + share * u[1 : len(motion.u) + 1])
-        drive = jax.jit(lambda x, u: rollout(model, None, lambda t, x: u[t], x, len(u)))
+        u = np.concatenate([np.zeros((2, 1), np.float32), motion.u])
+        acting = jnp.asarray(0.5 * (u[:125] + u[1:126]))
         motions.append(Motion(np.asarray(drive(motion.x[0], acting).x), motion.u))
     return motions
 
 
 def test_a_delay_beyond_what_the_model_can_say_is_told_to_be_at_its_bound_and_not_identified() -> None:
-    chosen = rung("physics")
     name = "delay of actions in control steps"
-    beyond, within = (chosen.fit(TASK, late(steps), jax.random.key(0), silent) for steps in (1.5, 0.5))
+    within, beyond = (
+        fit_to_another_rig(),
+        rung("physics").fit(TASK, late_by_one_and_a_half(), jax.random.key(0), silent),
+    )
     assert beyond.estimates[name].at_bound
     assert not beyond.estimates[name].identified
     assert figures(TASK, beyond)[f"at its bound: {name}"] == 1.0

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.dynamics.judge import horizon_errors, least_held_out
+from trainer.dynamics.judge import horizon_errors, least_held_out, predictor
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, typical_change
 from trainer.learning.trajectory import Model, replay
@@ -66,7 +66,7 @@ class BlackBoxRung:
         parts, start = split(motions, least_held_out(task)), _draw(task, key)
         first = _fitted(task, parts.fitted, start)
         progress(0.5)
-        errors = horizon_errors(self, task, first, parts.held_out)
+        errors = horizon_errors(predictor(self, task), task, first, parts)
         final = _fitted(task, motions, first.network)
         progress(1.0)
         return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], final), errors, {})

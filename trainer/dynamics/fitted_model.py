@@ -64,11 +64,18 @@ def fitted(task: Task, physics: Physics, p: jax.Array) -> Fitted:
     return Fitted(physics, FASTEST_CREEP * jax.nn.sigmoid(creep), USUAL_SKEW * task.control_dt * skew)
 
 
+def frictionless(task: Task, physics: Physics) -> Fitted:
+    """Return physics that have no friction, which joints neither creep under nor rest by."""
+    none = jnp.zeros(task.joints)
+    return Fitted(physics, none, none)
+
+
 def exact_model(
     rung: "PhysicsRung",
     task: Task,
     extra: Force = no_force,
     at: Callable[[Any], Fitted] = lambda theta: theta,
+    substeps: int = SUBSTEPS,
 ) -> Model:
     """Return the model whose parameters hold `Fitted`, and an `extra` force on the joints.
 
@@ -84,7 +91,7 @@ def exact_model(
     from trainer.models.brax_model import BraxModel
 
     physics = lambda theta: at(theta).physics  # noqa: E731
-    model = task.model(force, SUBSTEPS, rung.arrange(physics))
+    model = task.model(force, substeps, rung.arrange(physics))
     if not isinstance(model, BraxModel):
         return rung.with_force(task, extra, physics)
     return rung.late(task, dataclasses.replace(model, dry=dry), physics)

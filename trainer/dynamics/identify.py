@@ -39,6 +39,8 @@ HUBER = 3.0
 CONVERGED = 0.01
 """A step that lowers the loss by less is the last: it moves p by a seventh of its standard deviation."""
 GIVE_UP = 1e8
+IMPLIED = 5.0
+"""Windows that the implied covariance of an estimate counts as, beside the scatter between windows."""
 FEWEST_DEGREES = 4
 """Of freedom; with fewer, an interval would have hardly an end."""
 
@@ -152,15 +154,16 @@ def posterior(normal: NormalEquations, C: np.ndarray, weight: np.ndarray, prior:
     """Return a factor F [k, k] of the covariance F Fᵀ of p that the data leaves open.
 
     The covariance is H⁻¹ M H⁻¹, the sandwich of an estimate whose errors are correlated (Huber, 1967), at the
-    p of `normal`. M is the mean of two: what C implies, which is right if noise is what it was taken for, and
-    the scatter of s between windows, which needs no such belief but many windows (Liang and Zeger, 1986; a
-    window is a cluster). The prior counts as a measurement.
+    p of `normal`. M is a mean of two: what C implies, which is right if noise is what it was taken for and
+    counts as `IMPLIED` windows, and the scatter of s between windows, which needs no such belief but many of
+    them (Liang and Zeger, 1986; a window is a cluster). The prior counts as a measurement.
     """
     used = weight > 0
     s, J, known = normal.s[used], normal.J[used], np.diag(prior.spread**-2.0)
     implied = np.einsum("wik,wij,wjl->kl", J, C[used], J, optimize=True)
     scatter = s.T @ s * len(s) / max(1, len(s) - 1)
-    return np.linalg.solve(normal.H + known, np.linalg.cholesky(0.5 * (implied + scatter) + known))
+    M = (IMPLIED * implied + len(s) * scatter) / (IMPLIED + len(s))
+    return np.linalg.solve(normal.H + known, np.linalg.cholesky(M + known))
 
 
 def student(normal: np.ndarray, weight: np.ndarray, chance: np.random.Generator) -> np.ndarray:

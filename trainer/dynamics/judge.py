@@ -1,5 +1,7 @@
 """Judge a model by its open-loop error, 0.5 s and 1 s ahead, on motion held out.
 
+Errors are told in units of the typical change of everything recorded: what is held out may all be rest.
+
 Notation
     L   steps of the longest horizon
     W   starts of predictions, evenly spread over the motion
@@ -7,7 +9,7 @@ Notation
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from protos import kinematics
-from trainer.dynamics.rung import WINDOW_STEPS, Calibration, Comparison, HorizonError, Rung
+from trainer.dynamics.rung import WINDOW_STEPS, Calibration, Comparison, HorizonError, Rung, Split
 from trainer.dynamics.windows import Motion, remembering
 from trainer.learning.compilation import SOONEST, compiled
 from trainer.learning.trajectory import replay
@@ -39,17 +41,33 @@ def least_held_out(task: Task) -> int:
     return max(WINDOW_STEPS, round(HORIZONS[0] / task.control_dt) + 1)
 
 
-def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -> dict[float, HorizonError]:
-    """Return the errors of the model with parameters `theta` at each horizon that `held_out` reaches."""
-    if not held_out:
+class Predictor(NamedTuple):
+    """How a family predicts.
+
+    Attributes:
+        ahead: `(theta, x0[W, n + m], u[W, L, m]) -> x[W, L + 1, n + m]`, open loop.
+        nothing: the theta under which it is the plain simulator.
+        memory: how many applied actions the state carries, 0 or 1.
+    """
+
+    ahead: Callable[[Any, np.ndarray, np.ndarray], jax.Array]
+    nothing: Any
+    memory: int
+
+
+def predictor(rung: Rung, task: Task) -> Predictor:
+    """Return how a rung predicts with the model that policies are trained in."""
+    return Predictor(predict(rung, task), rung.nothing(task), rung.memory)
+
+
+def horizon_errors(by: Predictor, task: Task, theta: Any, parts: Split) -> dict[float, HorizonError]:
+    """Return the errors with parameters `theta` at each horizon that what is held out reaches."""
+    if not parts.held_out:
         return {}
     longest = round(HORIZONS[-1] / task.control_dt)
-    motions = remembering(held_out, rung.memory)
-    x, u, ahead, place = _starts(motions, longest)
+    x, u, ahead, place = _starts(remembering(parts.held_out, by.memory), longest)
     n = len(task.state_names)
-    learned, simulator = (
-        np.asarray(predict(rung, task)(at, x[:, 0], u)) for at in (theta, rung.nothing(task))
-    )
+    learned, simulator = (np.asarray(by.ahead(at, x[:, 0], u)) for at in (theta, by.nothing))
     errors: dict[float, HorizonError] = {}
     for horizon in HORIZONS:
         step = round(horizon / task.control_dt)
@@ -57,20 +75,20 @@ def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -
         if not reached.any():
             continue
         truth, start = x[reached, step, :n], x[reached, 0, :n]
-        change = np.maximum(np.sqrt(np.mean((truth - start) ** 2, axis=0)), 1e-6)
         off = [part[reached, step, :n] - truth for part in (learned, simulator)]
-        share = float(np.sqrt(np.mean(np.nan_to_num((off[0] / change) ** 2, nan=1e6, posinf=1e6))))
+        in_changes = off[0] / _typical_change(parts, step)
+        share = float(np.sqrt(np.mean(np.nan_to_num(in_changes**2, nan=1e6, posinf=1e6))))
         sizes = [_medians(part[:, : task.positions]) for part in (*off, start - truth)]
         errors[horizon] = HorizonError(sizes[0], sizes[1], sizes[2], share)
     if not errors:
         return {}
-    noise = kinematics.noise(motion.x for motion in held_out)
-    step = _comparable_steps(held_out, task.control_dt)
+    noise = kinematics.noise(motion.x for motion in parts.held_out)
+    step = _comparable_steps(parts.held_out, task.control_dt)
     blocks = np.unique(np.stack([place[:, 0], place[:, 1] // step], axis=1), axis=0, return_inverse=True)[1]
     reached = ahead >= step
     truth, start = x[reached, step, :n], x[reached, 0, :n]
     off, *others = (end - truth for end in (learned[reached, step, :n], simulator[reached, step, :n], start))
-    change = np.maximum(np.sqrt(np.mean((truth - start) ** 2, axis=0)), 1e-6)
+    change = _typical_change(parts, step)
     over = [
         _compare(off, other, change, noise, blocks.ravel()[reached], step * task.control_dt)
         for other in others
@@ -78,6 +96,12 @@ def horizon_errors(rung: Rung, task: Task, theta: Any, held_out: list[Motion]) -
     first = min(errors)
     errors[first] = errors[first]._replace(over_simulator=over[0], over_still=over[1])
     return errors
+
+
+def _typical_change(parts: Split, step: int) -> np.ndarray:
+    """Return the root mean square [n] of how much states change within `step` steps."""
+    changes = [motion.x[step:] - motion.x[:-step] for motion in (*parts.fitted, *parts.held_out)]
+    return np.maximum(np.sqrt(np.mean(np.concatenate(changes) ** 2, axis=0)), 1e-6)
 
 
 def _comparable_steps(held_out: list[Motion], dt: float) -> int:

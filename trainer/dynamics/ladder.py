@@ -39,6 +39,9 @@ LADDER: dict[str, Rung] = {
 
 BETTER = 0.9
 """`auto` takes a later rung only if its error is below this share of the best so far."""
+ENOUGH = 0.02
+"""`auto` tries no further where a rung predicts to this share of the typical change, half a second ahead:
+what is left is mostly noise, by which a later one would be chosen."""
 GOOD = 0.1
 """`auto` asks no network where physics predicts to this share of the typical change, half a second ahead."""
 PHYSICAL = ("friction", "drive", "physics")
@@ -97,6 +100,8 @@ def fit_best(task: Task, motions: list[Motion], key: jax.Array, progress: Callab
         found = tried(name)
         if not best or found < BETTER * error:
             best, error = name, found
+        if error <= ENOUGH:
+            break
     residual = f"{best}-residual"
     if error > GOOD and fits[best].errors and residual in LADDER and tried(residual) < BETTER * error:
         best = residual
@@ -122,8 +127,8 @@ def _why(task: Task, best: str, fits: dict[str, Fit]) -> str:
     return (
         f"auto chose {best!r}, by how it predicts motion held out {horizon:g} s ahead; root mean "
         f"square error in shares of the typical change, and median errors: {'; '.join(shown)}; the plain "
-        f"simulator ({described(tried[best].simulator)}). A later one is taken if its share is below "
-        f"{BETTER:g} of the best before"
+        f"simulator ({described(tried[best].simulator)}). A later one is tried if no share is below "
+        f"{ENOUGH:.0%}, and taken if its share is below {BETTER:g} of the best before"
     )
 
 

@@ -23,9 +23,10 @@ from typing import NamedTuple
 import numpy as np
 
 STEPS = 10
-LEAST = 3e-3
-"""A sensor is never believed to be better than this share of the scale of errors, a 3000th of the
-typical change: no integration is, nor any law of friction near rest."""
+INTEGRATION = 3.0
+"""A sensor is never believed to be better than so many times the error of integration."""
+ROUNDING = 1e-6
+"""Nor than this share of the largest value: numbers of 32 bits, and what is computed with them."""
 
 
 class Sensitivity(NamedTuple):

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trainer.dynamics.fitted_model import Fitted, frictionless
 from trainer.dynamics.groups import FRICTION, SLOWEST, Group
 from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
-from trainer.dynamics.problem import WINDOWS, Problem
+from trainer.dynamics.problem import WINDOWS, Problem, exactly
 from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Estimate, Fit, split
 from trainer.dynamics.windows import Motion, Windows, cut, typical_change
 from trainer.learning.trajectory import Model
@@ -79,9 +80,12 @@ class PhysicsRung:
     def fit(
         self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
-        """Fit on a part, judge on the part held out, then fit on everything."""
+        """Fit on a part, judge on the part held out, then fit on everything.
+
+        Judged is what was identified, so that dry friction rests as it does in the fit.
+        """
         of_part, of_all, estimates = self.identify(task, motions, key, lambda share: progress(0.9 * share))
-        errors = horizon_errors(self, task, of_part, split(motions, least_held_out(task)).held_out)
+        errors = horizon_errors(exactly(self, task), task, of_part, split(motions, least_held_out(task)))
         progress(1.0)
         return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], of_all), errors, estimates)
 
@@ -90,21 +94,21 @@ class PhysicsRung:
     ) -> "Identification":
         """Identify on the part that is not held out, then go on from there on everything."""
         if not self.groups:
-            return Identification(self.nothing(task), self.nothing(task), {})
+            return Identification(frictionless(task, self.nothing(task)), self.nothing(task), {})
         parts = split(motions, least_held_out(task))
         problem = Problem(self, task, *_units(task, parts.fitted))
         first = problem.identify(parts.fitted)
         progress(0.7)
         final = problem.go_on(motions, first)
         progress(1.0)
-        of_part, of_all = (problem.fitted(found.p).physics for found in (first, final))
-        return Identification(of_part, of_all, problem.estimates(final, key))
+        of_part, of_all = (problem.fitted(found.p) for found in (first, final))
+        return Identification(of_part, of_all.physics, problem.estimates(final, key))
 
 
 class Identification(NamedTuple):
-    """Physics that never saw what is held out, physics of everything, and what was identified of that."""
+    """What is fitted without what is held out, physics of everything, and what was identified of that."""
 
-    of_part: Physics
+    of_part: Fitted
     of_all: Physics
     estimates: dict[str, Estimate]
 

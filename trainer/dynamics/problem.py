@@ -24,9 +24,11 @@ import numpy as np
 
 from trainer.dynamics import noise
 from trainer.dynamics.fitted_model import (
+    SUBSTEPS,
     Fitted,
     exact_model,
     fitted,
+    frictionless,
     measured,
     nuisance_prior,
     predicted_along,
@@ -40,10 +42,11 @@ from trainer.dynamics.identify import (
     posterior,
     student,
 )
+from trainer.dynamics.judge import Predictor
 from trainer.dynamics.linearise import push
 from trainer.dynamics.rung import WINDOW_STEPS, Estimate
 from trainer.dynamics.windows import Motion, Windows, remembering, side_by_side
-from trainer.learning.compilation import ONCE, compiled
+from trainer.learning.compilation import ONCE, SOONEST, compiled
 from trainer.models.physics import Physics
 from trainer.tasks.task import Task
 
@@ -189,6 +192,8 @@ class Problem(NamedTuple):
         n, used, kind = len(self.scale), windows.weight > 0, windows.x.dtype
         parts = _along(self.rung, self.task)(self.fitted(p), seen.start, windows.u)
         x, A, G = (np.asarray(part, float)[:, :, :n] for part in parts)
+        finer = _finely(self.rung, self.task)(self.fitted(p), seen.start, windows.u)
+        integration = np.sqrt(np.mean((np.asarray(finer, float)[used, 1:, :n] - x[used]) ** 2, axis=(0, 1)))
         found = noise.sensitivity(A[..., :n], G)
         y = windows.x[..., :n].astype(float)
 
@@ -198,7 +203,9 @@ class Problem(NamedTuple):
 
         e = (x - target(seen.start[:, :n])).reshape(len(x), -1)
         parts = noise.sources(found)
-        least = np.concatenate([(noise.LEAST * self.scale) ** 2, np.zeros(G.shape[-1])])
+        largest = np.maximum(np.max(np.abs(y[used]), axis=(0, 1)), self.scale)
+        least = np.maximum(noise.INTEGRATION * integration, noise.ROUNDING * largest) ** 2
+        least = np.concatenate([least, np.zeros(G.shape[-1])])
         v = noise.variances(e[used], [part[used] for part in parts], v, least)
         C = noise.covariance(parts, v)
         start = y[:, 0] - noise.start_error(e, C, found, v)
@@ -231,6 +238,24 @@ def _fitted(rung: "PhysicsRung", task: Task) -> Callable[[jax.Array, np.ndarray]
 def _normal(rung: "PhysicsRung", task: Task) -> Callable:
     read = functools.partial(measured, exact_model(rung, task), task)
     return normal_equations(read, _constrain(rung, task))
+
+
+@functools.lru_cache(maxsize=8)
+def exactly(rung: "PhysicsRung", task: Task) -> Predictor:
+    """Return how what was identified predicts: `theta` is `Fitted`, and dry friction rests."""
+    read = functools.partial(measured, exact_model(rung, task), task)
+    ahead = compiled(jax.vmap(read, (None, 0, 0)), SOONEST)
+    nothing = frictionless(task, rung.nothing(task))
+    return Predictor(
+        lambda theta, x, u: ahead(theta, jnp.asarray(x, float), jnp.asarray(u, float)), nothing, rung.memory
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _finely(rung: "PhysicsRung", task: Task) -> Callable:
+    """Return `(theta, start[W, n + m], u[W, L, m]) -> x[W, L + 1, n + m]` in steps half as long."""
+    read = functools.partial(measured, exact_model(rung, task, substeps=2 * SUBSTEPS), task)
+    return compiled(jax.vmap(read, (None, 0, 0)), ONCE)
 
 
 @functools.lru_cache(maxsize=8)

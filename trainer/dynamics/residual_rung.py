@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.dynamics.judge import horizon_errors, least_held_out
+from trainer.dynamics.judge import horizon_errors, least_held_out, predictor
 from trainer.dynamics.linearise import Linearised, missing_force
 from trainer.dynamics.physics_rung import PhysicsRung, linearised
 from trainer.dynamics.rung import WINDOW_STEPS, Fit, split
@@ -137,8 +137,8 @@ class ResidualRung:
             task, motions, key_base, lambda share: progress(0.7 * share)
         )
         parts, start = split(motions, least_held_out(task)), _draw(task, key_network)
-        theta = self._explain(task, parts.fitted, of_part, start)
-        errors = horizon_errors(self, task, theta, parts.held_out)
+        theta = self._explain(task, parts.fitted, of_part.physics, start)
+        errors = horizon_errors(predictor(self, task), task, theta, parts)
         theta = self._explain(task, motions, of_all, theta.network)
         progress(1.0)
         return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], theta), errors, estimates)

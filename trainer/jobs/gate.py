@@ -102,7 +102,7 @@ def _fit(error: HorizonError) -> list[str]:
             continue
         reasons.append(
             f"the fit predicts held-out motion {comparison.ahead_s:.2g} s ahead worse than {name}: mean "
-            "squared error, in units of the motion's own, is higher by "
+            "squared error, in units of the typical change, is higher by "
             f"{comparison.mean:.3g} ± {comparison.error:.2g} (standard error): record more data, name "
             "another --dynamics-model, or look for what the data contradicts ('hds-real-env check')"
         )
