@@ -1,5 +1,7 @@
 """The programs of HDS as processes, for tests."""
 
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import grpc
 
+from trainer.cli import outcome
 from trainer.processes import Program
 
 START_S = 60.0
@@ -75,6 +78,14 @@ def run(module: str, *arguments: str, timeout: float = 120.0) -> subprocess.Comp
     """Run a program to its end."""
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def asked(*words: str) -> subprocess.CompletedProcess[str]:
+    """Carry out a command of `hds-trainer` in this process, which has long imported what it needs."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = outcome(words)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def kill(program: Program) -> None:

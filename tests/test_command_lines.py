@@ -88,10 +88,11 @@ def test_a_plant_that_does_not_fit_the_policy_ends_the_run(
     trainer, _, controller = programs.both()
     v1.PolicyServiceStub(ready(controller)).Describe(v1.DescribeRequest())
     servers = ["--trainer", trainer, "--controller", controller]
-    result = run("real_env", "run", "--collect", "1", *servers, "--spool", str(tmp_path / "s.sqlite"))
+    spool = ["--spool", str(tmp_path / "s.sqlite")]
+    result = run("real_env", "run", "--plant", STILL, "--collect", "1", *servers, *spool)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "plant 'brax-friction' does not fit policy" in result.stderr
+    assert "plant 'still' does not fit policy" in result.stderr
 
 
 def test_an_ambiguous_version_is_not_promoted(programs: Programs, publish: Callable[..., str]) -> None:

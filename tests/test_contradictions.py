@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from real_env.plants.mujoco_model import cart_pole
-from tests.programs import run
+from tests.programs import asked
 from trainer.dynamics.contradictions import Contradicted, check, contradictions
 from trainer.dynamics.windows import Motion
 from trainer.tasks import load_task
@@ -94,7 +94,7 @@ def test_a_log_whose_velocity_is_in_other_units_is_refused_by_its_column(tmp_pat
     for name, seen in (("deg", "as if one of them were in deg"), ("negated", "has the opposite sign"),
                        ("zero", "is zero while")):  # fmt: skip
         words = ["--task", "pendulum", "--log", str(tmp_path / f"{name}.csv"), "--out", str(tmp_path / "out")]
-        refused = run("trainer", "fit-dynamics", *words)
+        refused = asked("fit-dynamics", *words)
         assert refused.returncode == 1
         assert (
             "the data contradicts task pendulum, and nothing is learned from it: velocity [rad/s]"

@@ -1,19 +1,17 @@
 """From logs of a rig to dynamics and their score, by the commands that a user types."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.pendulum_logs import DRY, GAIN, ROTOR, noisy, swing, write
-from tests.programs import run
+from tests.programs import asked, run
 
 
-def fit(logs: list[Path], out: Path) -> subprocess.CompletedProcess[str]:
+def fit(logs: list[Path], out: Path) -> list[str]:
     words = [word for log in logs for word in ("--log", str(log))]
-    task = ["--task", "pendulum", "--model", "drive"]
-    return run("trainer", "fit-dynamics", *task, *words, "--out", str(out))
+    return ["fit-dynamics", "--task", "pendulum", "--model", "drive", *words, "--out", str(out)]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def identified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with dynamics fitted to two logs, and a third log."""
     root = tmp_path_factory.mktemp("rig")
     logs = [write(root / f"{seed}.csv", noisy(swing(seed), seed)) for seed in range(3)]
-    ended = fit(logs[:2], root / "found")
+    ended = asked(*fit(logs[:2], root / "found"))
     assert ended.returncode == 0, ended.stderr
     assert "dry friction of angle: " in ended.stdout
     return root
@@ -44,7 +42,7 @@ def test_a_log_that_was_not_fitted_is_predicted_better_than_without_friction(ide
     score, picture = identified / "score.json", identified / "score.png"
     words = ["--dynamics", str(identified / "found"), "--log", str(identified / "2.csv")]
     words += ["--horizon", "0.5", "--json", str(score), "--picture", str(picture)]
-    ended = run("trainer", "score-dynamics", *words)
+    ended = asked("score-dynamics", *words)
     assert ended.returncode == 0, ended.stderr
     figures = json.loads(score.read_text())
     assert figures["horizon"] == 0.5
@@ -59,7 +57,7 @@ def test_a_log_that_was_not_fitted_is_predicted_better_than_without_friction(ide
 
 
 def test_the_same_logs_and_seed_give_the_same_parameters_to_the_last_bit(identified: Path) -> None:
-    ended = fit([identified / f"{seed}.csv" for seed in (0, 1)], identified / "again")
+    ended = run("trainer", *fit([identified / f"{seed}.csv" for seed in (0, 1)], identified / "again"))
     assert ended.returncode == 0, ended.stderr
     name = "dynamics.msgpack"
     assert (identified / "again" / name).read_bytes() == (identified / "found" / name).read_bytes()
@@ -77,7 +75,7 @@ def test_the_same_logs_and_seed_give_the_same_parameters_to_the_last_bit(identif
 )
 def test_what_cannot_be_scored_is_told(identified: Path, words: list[str], message: str) -> None:
     words = [str(identified / word) if word in {"found", "nowhere", "2.csv"} else word for word in words]
-    ended = run("trainer", "score-dynamics", *words)
+    ended = asked("score-dynamics", *words)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,5 +1,6 @@
 """What import and forget say is what is stored, also when a file is refused or the line breaks."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from protos.hds import v1
 from tests.plain import TASK, session, transition
-from tests.programs import Programs, run
+from tests.programs import Programs, asked
 from trainer.client import TrainerClient
 from trainer.transfer import mcap_file
 from trainer.transfer.recording import Recording
@@ -38,8 +39,9 @@ class CutLine:
 
     @staticmethod
     def _copy_back(server: socket.socket, client: socket.socket) -> None:
-        while data := server.recv(4096):
-            client.sendall(data)
+        with contextlib.suppress(OSError):  # the line may be cut while it reads
+            while data := server.recv(4096):
+                client.sendall(data)
 
 
 def recording(name: str, steps: int, task: str = TASK) -> Recording:
@@ -57,7 +59,7 @@ def stored(client: TrainerClient) -> dict[str, int]:
 
 
 def imported(*words: str) -> str:
-    ended = run("trainer", "import", *words)
+    ended = asked("import", *words)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -100,13 +102,13 @@ def test_nothing_is_stored_of_a_file_of_which_a_later_session_is_refused(
         (recording("new-2", 5, task="juggling"), "session new-2 can't be stored: unknown task 'juggling'"),
     ):
         file = written(tmp_path / "two.mcap", recording("new", 5), refused)
-        ended = run("trainer", "import", file, "--trainer", address)
+        ended = asked("import", file, "--trainer", address)
         assert ended.returncode == 1
         assert why in ended.stderr
         assert ended.stderr.endswith("; nothing of the file was stored\n")
         assert not ended.stdout
         assert stored(client) == {"known": 5}
-    ended = run("trainer", "import", file, "--tag", " ", "--trainer", address)
+    ended = asked("import", file, "--tag", " ", "--trainer", address)
     assert "--tag is ' '; a tag must not be empty" in ended.stderr
 
 
@@ -117,7 +119,7 @@ def test_an_import_that_breaks_off_says_what_is_stored_and_a_second_one_complete
     client, long = TrainerClient(address), recording("long", 4000)
     file = written(tmp_path / "two.mcap", recording("short", 10), long)
     size = sum(row.ByteSize() for row in long.transitions)
-    ended = run("trainer", "import", file, "--trainer", CutLine(address, size // 2).address)
+    ended = asked("import", file, "--trainer", CutLine(address, size // 2).address)
     assert ended.returncode == 1
     assert "session short: 10 of 10 transitions stored" in ended.stdout
     found = re.search(
@@ -143,9 +145,9 @@ def test_what_was_forgotten_is_not_said_to_be_there_and_does_not_come_back(
     _, address = programs.trainer()
     client, file = TrainerClient(address), written(tmp_path / "a.mcap", recording("s", 4))
     imported(file, "--trainer", address)
-    shown = run("trainer", "forget", "--data.sessions", "s", "--trainer", address)
+    shown = asked("forget", "--data.sessions", "s", "--trainer", address)
     assert "s  4 transitions" in shown.stdout
-    gone = run("trainer", "forget", "--data.sessions", "s", "--yes", "--trainer", address)
+    gone = asked("forget", "--data.sessions", "s", "--yes", "--trainer", address)
     assert "deleted 4 transitions of 1 sessions; they are not stored again" in gone.stdout
     again = imported(file, "--tag", "new", "--trainer", address)
     assert "session s: 0 of 4 transitions stored; 4 were forgotten, and are not stored again\n" in again
@@ -156,11 +158,11 @@ def test_what_was_forgotten_is_not_said_to_be_there_and_does_not_come_back(
     longer = imported(written(tmp_path / "b.mcap", whole), "--trainer", address)
     assert "session s: 4 of 10 transitions stored; the trainer had 2; 4 were forgotten" in longer
     rest = str(tmp_path / "rest.mcap")
-    assert run("trainer", "export", rest, "--trainer", address).returncode == 0
+    assert asked("export", rest, "--trainer", address).returncode == 0
     other = Programs(tmp_path / "other")
     try:
         _, there = other.trainer()
-        ended = run("trainer", "import", rest, "--trainer", there)
+        ended = asked("import", rest, "--trainer", there)
         assert (
             "begins with transition 4 in the file, as one does whose beginning was forgotten" in ended.stderr
         )
@@ -173,10 +175,10 @@ def test_an_export_of_a_policy_that_never_acted_writes_no_file(programs: Program
     rows = [transition(sequence) for sequence in range(4)]
     TrainerClient(address).append([v1.AppendRequest(session=session("s"), transitions=rows)])
     out = tmp_path / "out.mcap"
-    ended = run("trainer", "export", str(out), "--data.policies", "v9", "--trainer", address)
+    ended = asked("export", str(out), "--data.policies", "v9", "--trainer", address)
     assert "no session is selected" in ended.stderr
     assert not out.exists()
-    assert run("trainer", "export", str(out), "--data.policies", "v1", "--trainer", address).returncode == 0
+    assert asked("export", str(out), "--data.policies", "v1", "--trainer", address).returncode == 0
 
 
 def test_the_note_on_an_export_without_checksums_is_printed(programs: Programs, tmp_path: Path) -> None:

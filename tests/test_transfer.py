@@ -1,5 +1,6 @@
 """Experience into files and back, through a running trainer and the commands that a user types."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from minari.data_collector import EpisodeBuffer
 from protos.hds import v1
 from tests.pendulum_logs import noisy, swing, write
 from tests.plain import session
-from tests.programs import Programs, run
+from tests.programs import Programs, asked
 from trainer.client import TrainerClient
 from trainer.transfer.exchange import recordings
 
@@ -89,7 +90,7 @@ def with_two_sessions(programs: Programs) -> str:
 
 
 def command(*words: str) -> str:
-    ended = run("trainer", *words)
+    ended = asked(*words)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -123,9 +124,9 @@ def test_a_selection_is_exported_and_a_part_of_a_session_is_not_imported(
     assert "1 sessions, 12 transitions" in command(
         "export", out, "--data.tags", "cold", "--trainer", only_read
     )
-    again = run("trainer", "export", out, "--trainer", only_read)
+    again = asked("export", out, "--trainer", only_read)
     assert "is there already; choose another name" in again.stderr
-    nothing = run("trainer", "export", str(tmp_path / "x.mcap"), "--data.tags", "hot", "--trainer", only_read)
+    nothing = asked("export", str(tmp_path / "x.mcap"), "--data.tags", "hot", "--trainer", only_read)
     assert "no session is selected" in nothing.stderr
     assert not (tmp_path / "x.mcap").exists()
 
@@ -139,7 +140,7 @@ def test_another_session_of_the_same_name_is_refused(only_read: str, tmp_path: P
         client = TrainerClient(address)
         rows = [awkward(sequence, "another") for sequence in range(3)]
         client.append([v1.AppendRequest(session=session("s1"), transitions=rows)])
-        ended = run("trainer", "import", out, "--trainer", address)
+        ended = asked("import", out, "--trainer", address)
         assert ended.returncode == 1
         assert "the trainer has another session 's1', which differs in transition 0" in ended.stderr
         assert len(bytes_of(client)["s1"]) == 3
@@ -180,7 +181,7 @@ def test_a_file_that_is_something_else_is_refused(
     only_read: str, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    ended = run("trainer", "import", str(tmp_path / name), "--trainer", only_read)
+    ended = asked("import", str(tmp_path / name), "--trainer", only_read)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert len(ended.stderr.strip().splitlines()) <= 3
@@ -198,7 +199,7 @@ def test_a_log_is_imported_once_and_learned_from_like_any_session(programs: Prog
     assert (found["source"], found["tags"], found["collect_s"]) == ("rig.csv", ["rig"], pytest.approx(2.95))
     bad = tmp_path / "bad.csv"
     bad.write_text(log.read_text() + "3.0,x,0,0\n")
-    ended = run("trainer", "import", str(bad), "--task", "pendulum", "--trainer", address)
+    ended = asked("import", str(bad), "--task", "pendulum", "--trainer", address)
     assert "bad.csv, line 1502: 'position' is 'x', no number" in ended.stderr
     assert len(TrainerClient(address).sessions(v1.Selection())) == 1
 
@@ -229,25 +230,27 @@ def test_tables_and_datasets_of_other_makers_are_logs(programs: Programs, tmp_pa
         minari.create_dataset_from_buffers("theirs/swing-v0", [episode], **spaces)
     theirs = str(tmp_path / "theirs")
     assert "4 of 4 transitions stored" in command("import", theirs, *words)
-    wrong = run("trainer", "import", theirs, "--task", "cartpole_swingup", "--trainer", address)
+    wrong = asked("import", theirs, "--task", "cartpole_swingup", "--trainer", address)
     assert (
         "the observation space is a Box of shape (2,); task cartpole_swingup needs a Box of 4: "
         in wrong.stderr
     )
-    unknown = run("trainer", "import", theirs, "--trainer", address)
+    unknown = asked("import", theirs, "--trainer", address)
     assert "was not exported by HDS (its metadata lack 'hds_recordings'); give --task" in unknown.stderr
 
 
 def test_an_export_that_is_killed_leaves_no_file_of_that_name(filled: str, tmp_path: Path) -> None:
     client = TrainerClient(filled)
-    for number in range(100):
-        rows = [awkward(sequence, "many") for sequence in range(400)]
+    rows = [awkward(sequence, "many") for sequence in range(400)]
+    for number in range(30):
         client.append([v1.AppendRequest(session=session(f"many-{number}"), transitions=rows)])
     out = tmp_path / "out.mcap"
     line = [sys.executable, "-m", "trainer", "export", str(out), "--trainer", filled]
     with subprocess.Popen(line, env=dict(os.environ)) as process:
-        while process.poll() is None and not list(tmp_path.glob(".out.mcap.unfinished")):
-            pass
+        while not list(tmp_path.glob(".out.mcap.unfinished")):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.002)
+                break
         process.kill()
     assert not out.exists()
 
@@ -261,13 +264,13 @@ def test_experience_is_told_tagged_and_forgotten(filled: str, tmp_path: Path) ->
     assert first["fallback_steps"] == 4
     assert "s1" in command("experience", "--episodes", "--trainer", filled)
     assert "rig-2 has the tag 'new'" in command("tag", "rig", "new", "--trainer", filled)
-    wrong = run("trainer", "tag", "x", "new", "--trainer", filled)
+    wrong = asked("tag", "x", "new", "--trainer", filled)
     assert "no session begins with 'x'" in wrong.stderr
     assert "5 transitions" in command("forget", "--data.tags", "new", "--trainer", filled)
     assert len(bytes_of(TrainerClient(filled))) == 2
     assert "deleted 5 transitions" in command("forget", "--data.tags", "new", "--yes", "--trainer", filled)
     assert list(bytes_of(TrainerClient(filled))) == ["s1"]
-    everything = run("trainer", "forget", "--yes", "--trainer", filled)
+    everything = asked("forget", "--yes", "--trainer", filled)
     assert "say which: --data.sessions" in everything.stderr
 
 
@@ -289,5 +292,5 @@ def test_a_backup_of_a_running_trainer_restores_into_either_database(
         command("forget", "--data.tags", "x", "--yes", "--trainer", address)  # adds to the audit trail
     finally:
         other.close()
-    again = run("trainer", "restore", str(tmp_path / "backup"), "--state-dir", where)
+    again = asked("restore", str(tmp_path / "backup"), "--state-dir", where)
     assert "is not empty; nothing is overwritten" in again.stderr

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 import tyro
 
@@ -39,22 +40,27 @@ COMMANDS = {
 }
 
 
-def main() -> None:
-    """Entry point of `hds-trainer`."""
+def outcome(words: Sequence[str] | None = None) -> int:
+    """Carry out what the command line, or `words` in its place, says; return the exit status."""
     command = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="hds-trainer", description="Run the trainer, and ask a running one."
+        COMMANDS, prog="hds-trainer", description="Run the trainer, and ask a running one.", args=words
     )
-    status = 0
     try:
         command.run()
     except GateRefused as error:
         print(f"hds-trainer: {error}", file=sys.stderr)
-        status = 3
+        return 3
     except (CallFailed, OSError, ValueError) as error:
         print(f"hds-trainer: {error}", file=sys.stderr)
-        status = 1
+        return 1
     except KeyboardInterrupt:
-        status = 130
+        return 130
+    return 0
+
+
+def main() -> None:
+    """Entry point of `hds-trainer`."""
+    status = outcome()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # a query or a compilation under way in a thread must not delay the end
