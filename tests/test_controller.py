@@ -82,13 +82,13 @@ def asked_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
     """The same, shared by tests that move no label and change no file."""
     programs = Programs(tmp_path_factory.mktemp("asked-only"))
     try:
-        yield two_published(programs)
+        yield *two_published(programs), programs
     finally:
         programs.close()
 
 
 def test_served_actions_are_the_trained_policys_bit_for_bit(asked_only: tuple) -> None:
-    stub, _, a, _ = asked_only
+    stub, _, a, *_ = asked_only
     x = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
     apply = jax.jit(SPEC.apply)
     batch = stub.Act(
@@ -147,15 +147,14 @@ def test_a_plant_that_does_not_fit_is_told_what_would(asked_only: tuple) -> None
     stream.close()
 
 
-def test_a_stream_for_another_task_is_refused_and_one_that_names_none_is_warned_of(
-    two_versions: tuple, programs: Programs
-) -> None:
+def test_a_stream_for_another_task_is_refused_and_one_that_names_none_is_warned_of(asked_only: tuple) -> None:
     """States, actions and control step may be the same, and the policy still that of another task."""
-    other = Stream(two_versions[0], task="cartpole_balance")
+    stub, *_, programs = asked_only
+    other = Stream(stub, task="cartpole_balance")
     assert other.greeting.error.code == v1.ERROR_CODE_WRONG_TASK
     assert "is of task 'cartpole_swingup', and the plant is driven for task" in other.greeting.error.message
     other.close()
-    nameless = Stream(two_versions[0], task="")
+    nameless = Stream(stub, task="")
     assert nameless.greeting.welcome.policy.task == TASK.name
     assert nameless.greeting.welcome.policy.episode_steps == TASK.episode_steps
     nameless.close()

@@ -47,17 +47,26 @@ def two_versions(programs: Programs) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[grpc.Channel, Path]]:
-    """A controller shared by tests that only ask what it refuses, and the directory above its own."""
-    programs = Programs(tmp_path_factory.mktemp("refusing"))
+def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
+    """The same, and the directory above the controller's."""
+    programs = Programs(tmp_path_factory.mktemp("long-lived"))
     try:
-        yield two_published(programs)[0], programs.root
+        yield *two_published(programs), programs.root
     finally:
         programs.close()
 
 
-def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(two_versions: tuple) -> None:
-    channel, trainer, a, b, *_ = two_versions
+@pytest.fixture
+def serves_a(long_lived: tuple) -> tuple:
+    """The same, shared by tests that leave nothing but the label elsewhere; it is back where it was."""
+    channel, trainer, a, *_ = long_lived
+    move(trainer, a)
+    eventually(lambda: served(v1.PolicyServiceStub(channel), a))
+    return long_lived
+
+
+def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(serves_a: tuple) -> None:
+    channel, trainer, a, b, *_ = serves_a
     stub = v1.PolicyServiceStub(channel)
     free, pinned = Stream(stub), Stream(stub, pin=b)
     assert pinned.greeting.welcome.policy.version == b
@@ -73,8 +82,8 @@ def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(two_ver
 
 
 @pytest.mark.parametrize("name", ["../victim", ".", "{root}/victim", "A" * 64])
-def test_what_is_no_version_names_no_path(refusing: tuple[grpc.Channel, Path], name: str) -> None:
-    channel, root = refusing
+def test_what_is_no_version_names_no_path(serves_a: tuple, name: str) -> None:
+    channel, *_, root = serves_a
     victim = root / "victim" / "precious"
     victim.parent.mkdir(exist_ok=True)
     victim.touch()
@@ -100,10 +109,8 @@ def test_a_controller_that_can_remember_nothing_serves_on(two_versions: tuple, t
     assert program.process.poll() is None
 
 
-def test_a_call_with_too_many_observations_is_refused_with_the_bound(
-    refusing: tuple[grpc.Channel, Path],
-) -> None:
-    channel, _ = refusing
+def test_a_call_with_too_many_observations_is_refused_with_the_bound(serves_a: tuple) -> None:
+    channel, *_ = serves_a
     stub = v1.PolicyServiceStub(channel)
     observation = v1.Observation(x=X)
     assert len(stub.Act(v1.ActRequest(observations=[observation] * 256)).actions) == 256
@@ -139,10 +146,8 @@ def test_a_roll_back_is_one_call_and_lasts_until_the_label_moves(
     eventually(lambda: served(again, b))
 
 
-def test_a_shadow_computes_on_live_observations_and_is_never_applied(
-    two_versions: tuple, tmp_path: Path
-) -> None:
-    channel, _, a, b, *_ = two_versions
+def test_a_shadow_computes_on_live_observations_and_is_never_applied(serves_a: tuple) -> None:
+    channel, _, a, b, *_, root = serves_a
     stub, admin = v1.PolicyServiceStub(channel), v1.PolicyAdminServiceStub(channel)
     admin.SetShadow(v1.SetShadowRequest(version=b))
     stream = Stream(stub)
@@ -154,7 +159,7 @@ def test_a_shadow_computes_on_live_observations_and_is_never_applied(
     eventually(lambda: shadow().compared == 20)
     expected = float(np.abs(answers(1) - answers(2))[0])
     assert shadow().largest_difference == pytest.approx(expected, rel=1e-4)
-    lines = (tmp_path / "controller" / "shadow.jsonl").read_text().splitlines()
+    lines = (root / "controller" / "shadow.jsonl").read_text().splitlines()
     first = json.loads(lines[0])
     assert (len(lines), first["version"], first["shadow"], first["client"]) == (20, a, b, "test")
     np.testing.assert_allclose(first["u_shadow"], answers(2), atol=1e-6)
@@ -162,11 +167,12 @@ def test_a_shadow_computes_on_live_observations_and_is_never_applied(
     assert not stub.Describe(v1.DescribeRequest()).HasField("shadow")
 
 
-def test_many_streams_are_answered_as_each_alone_would_be_and_some_in_batches(two_versions: tuple) -> None:
-    channel, _, a, _, _, metrics = two_versions
+def test_many_streams_are_answered_as_each_alone_would_be_and_some_in_batches(serves_a: tuple) -> None:
+    channel, _, a, _, _, metrics, _ = serves_a
     states = np.random.default_rng(0).normal(size=(16, 200, 4)).astype(np.float32)
     expected = jax.jit(SPEC.apply)(parameters(1), states.reshape(-1, 4)).reshape(16, 200)
     streams = [Stream(v1.PolicyServiceStub(channel)) for _ in states]
+    before = scrape(metrics)
     together = threading.Barrier(len(streams))
 
     def drive(index: int) -> list[float]:
@@ -181,9 +187,9 @@ def test_many_streams_are_answered_as_each_alone_would_be_and_some_in_batches(tw
     with ThreadPoolExecutor(len(streams)) as threads:
         found = np.array(list(threads.map(drive, range(len(streams)))))
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    told = scrape(metrics)
-    assert told[f'hds_actions_total{{version="{a[:12]}"}}'] == 16 * 200
-    assert told["hds_batch_size_count"] < 16 * 200
+    counted = since(before, scrape(metrics))
+    assert counted[f'hds_actions_total{{version="{a[:12]}"}}'] == 16 * 200
+    assert counted["hds_batch_size_count"] < 16 * 200
 
 
 def scrape(port: int) -> dict[str, float]:
@@ -192,16 +198,21 @@ def scrape(port: int) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[0] != "#"}
 
 
-def test_metrics_tell_swaps_fallbacks_and_open_streams(two_versions: tuple) -> None:
-    channel, trainer, a, b, _, port = two_versions
+def since(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
+    return {name: value - before.get(name, 0.0) for name, value in now.items()}
+
+
+def test_metrics_tell_swaps_fallbacks_and_open_streams(serves_a: tuple) -> None:
+    channel, trainer, a, b, _, port, _ = serves_a
     stub = v1.PolicyServiceStub(channel)
-    stream = Stream(stub)
+    eventually(lambda: scrape(port)["hds_streams"] == 0)
+    before, stream = scrape(port), Stream(stub)
     for sequence, in_row in enumerate((0, 2, 3, 0, 0, 1)):  # 3 ticks in a row, then 1
         observation = v1.Observation(sequence=sequence, x=X, fallbacks=in_row)
         stream.send(v1.ControlRequest(observation=observation))
     move(trainer, b)
     eventually(lambda: served(stub, b))
-    told = scrape(port)
+    told = since(before, scrape(port))
     assert told["hds_streams"] == 1
     assert told[f'hds_swaps_total{{version="{b[:12]}"}}'] == 1
     assert told[f'hds_fallbacks_total{{version="{a[:12]}"}}'] == 4
