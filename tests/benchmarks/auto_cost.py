@@ -32,7 +32,7 @@ def main() -> None:
         checkpoints = root / "checkpoints"
         first = job(checkpoints, "", SetUp("first", 0, True), refit=False, parent="").version
         policy = read_policy(checkpoints / first, first)
-        for plant in SOUND[:3]:
+        for plant in SOUND:
             database = sqlite_url(root / f"{SOUND.index(plant)}.sqlite")
             auto = SetUp(plant.name, 0, True, plant)
             record(database, auto, policy.parameters, policy.metadata.policy)
