@@ -47,7 +47,10 @@ from trainer.tasks.brax_task import brax_task
 
 SWINGUP = load_task("cartpole_swingup")
 ENV = brax.envs.get_environment("inverted_pendulum", backend="generalized")
-UPRIGHT = brax_task(ENV, lambda x, u: jnp.concatenate([x[:2], 0.1 * x[2:], 0.1 * u]), episode_steps=50)
+UPRIGHT = brax_task(
+    ENV, lambda x, u: jnp.concatenate([x[:2], 0.1 * x[2:], 0.1 * u]), episode_steps=50,
+    terminated=lambda x: jnp.abs(x[1]) > 0.2, failure=5.0,
+)
 NOT_A_NUMBER = dataclasses.replace(
     SWINGUP, residual=lambda x, u: jnp.append(SWINGUP.residual(x, u), jnp.sqrt(x[0] + 0.4))
 )

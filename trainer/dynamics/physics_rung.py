@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.fitted_model import Fitted, frictionless
-from trainer.dynamics.groups import FRICTION, SLOWEST, Group
+from trainer.dynamics.groups import FASTEST, FRICTION, Group
 from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
 from trainer.dynamics.problem import WINDOWS, Problem, exactly
@@ -116,8 +116,9 @@ class Identification(NamedTuple):
 def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
     """Return unit[3, d], see `groups.Group`, and the scale of errors [n].
 
-    A joint that hardly moved tells nothing of its viscous friction, which must not be huge for that; and a
-    model that is trained in must stay stable in its own steps.
+    A joint that hardly moved tells nothing of its viscous friction, which must not be huge for that: speeds
+    at which friction matters as viscous are taken for typical. And a model that is trained in must stay
+    stable in its own steps.
     """
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
     simulator, positions = PhysicsRung("simulator", ()), task.positions
@@ -126,7 +127,7 @@ def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
     speed = np.sqrt(np.mean(windows.x[used][..., positions:] ** 2, axis=(0, 1)))
     gained = np.diagonal(np.asarray(linear.G)[used][..., positions:, :], axis1=2, axis2=3)
     most = MOST_DAMPED / np.maximum(np.max(gained, axis=(0, 1)), 1e-9)
-    return np.stack([np.asarray(force_size), np.maximum(speed, SLOWEST), most]), typical_change(windows)
+    return np.stack([np.asarray(force_size), np.maximum(speed, FASTEST), most]), typical_change(windows)
 
 
 @functools.lru_cache(maxsize=8)
