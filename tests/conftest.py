@@ -1,5 +1,11 @@
 """Fixtures: real servers as real processes, on free ports, on published policies of a known shape."""
 
+# ruff: noqa: E402
+import os
+
+for threads in ("NPROC", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")  # XLA's threads and BLAS's wait for each other by spinning
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
