@@ -85,7 +85,9 @@ def known_name(name: str) -> str:
 def fit_best(task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]) -> Choice:
     """Fit physics, and a network on top where that predicts badly; return what predicts held-out motion best.
 
-    A network alone is never chosen: from seconds of data it learns no plant, and believes that it did.
+    A network alone is never chosen: from seconds of data it learns no plant, and believes that it did. Nor is
+    one asked where actions act later than the model can say: it does not see the actions before, and takes
+    what they did for a force of the state.
     """
     fits: dict[str, Fit] = {}
 
@@ -103,11 +105,19 @@ def fit_best(task: Task, motions: list[Motion], key: jax.Array, progress: Callab
         if error <= ENOUGH:
             break
     residual = f"{best}-residual"
-    if error > GOOD and fits[best].errors and residual in LADDER and tried(residual) < BETTER * error:
+    asked = (
+        error > GOOD and bool(fits[best].errors) and residual in LADDER and not _too_late(task, fits[best])
+    )
+    if asked and tried(residual) < BETTER * error:
         best = residual
     progress(1.0)
     errors = {name: held_out_error(fit) for name, fit in fits.items()}
     return Choice(LADDER[best], fits[best], errors, _why(task, best, fits))
+
+
+def _too_late(task: Task, fit: Fit) -> bool:
+    """Return whether the delay of actions is at its bound."""
+    return any(fit.estimates[name].at_bound for name in DELAY.names(task) if name in fit.estimates)
 
 
 def _why(task: Task, best: str, fits: dict[str, Fit]) -> str:
@@ -124,11 +134,16 @@ def _why(task: Task, best: str, fits: dict[str, Fit]) -> str:
 
     tried = {name: fit.errors[horizon] for name, fit in fits.items()}
     shown = [f"{name!r} {e.share:.1%} ({described(e.learned)})" for name, e in tried.items()]
+    late = (
+        "; no network was asked, as actions act later than it could see"
+        if _too_late(task, fits[best])
+        else ""
+    )
     return (
         f"auto chose {best!r}, by how it predicts motion held out {horizon:g} s ahead; root mean "
         f"square error in shares of the typical change, and median errors: {'; '.join(shown)}; the plain "
         f"simulator ({described(tried[best].simulator)}). A later one is tried if no share is below "
-        f"{ENOUGH:.0%}, and taken if its share is below {BETTER:g} of the best before"
+        f"{ENOUGH:.0%}, and taken if its share is below {BETTER:g} of the best before{late}"
     )
 
 
