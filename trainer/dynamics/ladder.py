@@ -105,14 +105,16 @@ def fit_best(task: Task, motions: list[Motion], key: jax.Array, progress: Callab
         if error <= ENOUGH:
             break
     residual = f"{best}-residual"
-    asked = (
-        error > GOOD and bool(fits[best].errors) and residual in LADDER and not _too_late(task, fits[best])
-    )
-    if asked and tried(residual) < BETTER * error:
+    unexplained = error > GOOD and bool(fits[best].errors) and residual in LADDER
+    late = unexplained and _too_late(task, fits[best])
+    if unexplained and not late and tried(residual) < BETTER * error:
         best = residual
     progress(1.0)
     errors = {name: held_out_error(fit) for name, fit in fits.items()}
-    return Choice(LADDER[best], fits[best], errors, _why(task, best, fits))
+    why = _why(task, best, fits) + (
+        "; no network was asked: actions act later than it could see" if late else ""
+    )
+    return Choice(LADDER[best], fits[best], errors, why)
 
 
 def _too_late(task: Task, fit: Fit) -> bool:
@@ -134,16 +136,11 @@ def _why(task: Task, best: str, fits: dict[str, Fit]) -> str:
 
     tried = {name: fit.errors[horizon] for name, fit in fits.items()}
     shown = [f"{name!r} {e.share:.1%} ({described(e.learned)})" for name, e in tried.items()]
-    late = (
-        "; no network was asked, as actions act later than it could see"
-        if _too_late(task, fits[best])
-        else ""
-    )
     return (
         f"auto chose {best!r}, by how it predicts motion held out {horizon:g} s ahead; root mean "
         f"square error in shares of the typical change, and median errors: {'; '.join(shown)}; the plain "
         f"simulator ({described(tried[best].simulator)}). A later one is tried if no share is below "
-        f"{ENOUGH:.0%}, and taken if its share is below {BETTER:g} of the best before{late}"
+        f"{ENOUGH:.0%}, and taken if its share is below {BETTER:g} of the best before"
     )
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.fitted_model import Fitted, frictionless
-from trainer.dynamics.groups import FASTEST, FRICTION, Group
+from trainer.dynamics.groups import FRICTION, Group
 from trainer.dynamics.judge import horizon_errors, least_held_out
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
 from trainer.dynamics.problem import WINDOWS, Problem, exactly
@@ -25,6 +25,9 @@ from trainer.tasks.task import Task
 MOST_DAMPED = 1.5
 """Viscous friction takes away at most so many times a joint's velocity in a control step, were it to act as
 at its beginning; Runge-Kutta steps are stable to 2.8. A joint that is damped more hardly swings."""
+
+LEAST_SPEED = 0.5
+"""[m/s or rad/s]"""
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,9 @@ class Identification(NamedTuple):
 def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
     """Return unit[3, d], see `groups.Group`, and the scale of errors [n].
 
-    A joint that hardly moved tells nothing of its viscous friction, which must not be huge for that: speeds
-    at which friction matters as viscous are taken for typical. And a model that is trained in must stay
-    stable in its own steps.
+    A joint that hardly moved tells nothing of its viscous friction, which must not be huge for that: its
+    typical speed is taken to be at least `LEAST_SPEED`. And a model that is trained in must stay stable in
+    its own steps.
     """
     windows = cut(motions, WINDOW_STEPS, WINDOWS)
     simulator, positions = PhysicsRung("simulator", ()), task.positions
@@ -127,7 +130,7 @@ def _units(task: Task, motions: list[Motion]) -> tuple[np.ndarray, np.ndarray]:
     speed = np.sqrt(np.mean(windows.x[used][..., positions:] ** 2, axis=(0, 1)))
     gained = np.diagonal(np.asarray(linear.G)[used][..., positions:, :], axis1=2, axis2=3)
     most = MOST_DAMPED / np.maximum(np.max(gained, axis=(0, 1)), 1e-9)
-    return np.stack([np.asarray(force_size), np.maximum(speed, FASTEST), most]), typical_change(windows)
+    return np.stack([np.asarray(force_size), np.maximum(speed, LEAST_SPEED), most]), typical_change(windows)
 
 
 @functools.lru_cache(maxsize=8)
