@@ -1,14 +1,27 @@
 """Checkpoints on the controller's own disk, among them the last good one."""
 
 import asyncio
+import logging
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path, PurePosixPath
 
 from protos.hds import v1
+from protos.operation.private import private_directory
+from protos.operation.text import shortened
 from trainer.checkpoint.metadata import is_version
 
+LOG = logging.getLogger("controller")
 KEPT = 5
+MOST_BYTES, MOST_FILES = 256 << 20, 2_000
+"""The largest checkpoint that is downloaded; those of this project have some 100 kB in 30 files."""
+SILENT_S, LONGEST_S = 10.0, 300.0
+"""How long a download may be silent, and how long it may take in all [s]."""
+
+
+class BadDownload(RuntimeError):
+    """A download is not what a checkpoint can be, or does not come to its end."""
 
 
 class PolicyCache:
@@ -22,7 +35,7 @@ class PolicyCache:
         """
         self.root = root
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            private_directory(root)
             probe = root / ".writable"
             probe.touch()
             probe.unlink()
@@ -31,6 +44,8 @@ class PolicyCache:
                 f"the state directory {root} cannot be written ({error.strerror}); "
                 "give a writable --state-dir"
             ) from error
+        for left in root.glob(".download-*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def directory(self, version: str) -> Path:
         """Return where `version` lies, if it is here."""
@@ -38,20 +53,21 @@ class PolicyCache:
 
     def last_good(self) -> str:
         """Return the version that served last; empty if none ever did."""
-        path = self.root / "last-good"
-        return path.read_text().strip() if path.exists() else ""
+        return self._noted("last-good")
 
     def mark_good(self, version: str) -> None:
-        """Remember `version` for the next start, and drop the oldest others."""
+        """Remember `version` for the next start."""
         self._note("last-good", version)
-        others = [path for path in self.root.iterdir() if is_version(path.name) and path.name != version]
-        for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
-            shutil.rmtree(path)
+
+    def prune(self, needed: Collection[str]) -> None:
+        """Drop the oldest checkpoints, but none that is needed."""
+        others = [path for path in self.root.iterdir() if is_version(path.name) and path.name not in needed]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -max(1, KEPT - len(needed))]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def left_behind(self) -> str:
         """Return the version that an operator rolled back from, which is not served again; mostly empty."""
-        path = self.root / "rolled-back"
-        return path.read_text().strip() if path.exists() else ""
+        return self._noted("rolled-back")
 
     def leave_behind(self, version: str) -> None:
         """Remember that `version` was rolled back from; empty forgets it."""
@@ -65,26 +81,75 @@ class PolicyCache:
         """Write a download, and put it in place once it is complete.
 
         Raises:
-            ValueError: a path in it leads out of the checkpoint.
+            BadDownload: it is too large, too slow, or names paths that no checkpoint has.
+            OSError: it cannot be written.
         """
         staging = self.root / f".download-{version}"
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            async for chunk in chunks:
-                path = PurePosixPath(chunk.path)
-                if path.is_absolute() or ".." in path.parts:
-                    raise ValueError(f"the download of {version[:12]} names the path {chunk.path!r}")
-                target = staging / path
-                await asyncio.to_thread(_append, target, chunk.data)
+            await self._receive(chunks, staging, version)
+            if not staging.exists():
+                raise BadDownload(f"the download of policy {version[:12]} is empty")
             staging.replace(self.directory(version))
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    async def _receive(
+        self, chunks: AsyncIterator[v1.DownloadPolicyResponse], staging: Path, version: str
+    ) -> None:
+        what = f"the download of policy {version[:12]}"
+        until, size, names = time.monotonic() + LONGEST_S, 0, set[str]()
+        while True:
+            patience = min(SILENT_S, until - time.monotonic())
+            try:
+                chunk = await asyncio.wait_for(anext(chunks, None), patience)
+            except TimeoutError as error:
+                raise BadDownload(f"{what} stands still after {size} bytes, or takes too long") from error
+            if chunk is None:
+                return
+            size += len(chunk.data)
+            names.add(chunk.path)
+            if size > MOST_BYTES or len(names) > MOST_FILES:
+                raise BadDownload(
+                    f"{what} is larger than a checkpoint may be: allowed are {MOST_BYTES} bytes in "
+                    f"{MOST_FILES} files"
+                )
+            await asyncio.to_thread(_append, _target(staging, chunk.path, what), chunk.data)
+
+    def _noted(self, name: str) -> str:
+        """Return the version that a file names; one that names none is set aside."""
+        path = self.root / name
+        if not path.exists():
+            return ""
+        try:
+            version = path.read_text().strip()
+        except (OSError, ValueError) as error:
+            version, why = "?", str(error)
+        else:
+            why = f"it says {shortened(version, 80)!r}, which is no version of a policy"
+        if not version or is_version(version):
+            return version
+        aside = path.with_name(f"{name}.broken-{time.time_ns()}")
+        try:
+            path.replace(aside)
+        except OSError as error:
+            LOG.error("%s cannot be used (%s), nor set aside (%s)", path, why, error)
+        else:
+            LOG.error("%s cannot be used, and is now %s: %s", path, aside.name, why)
+        return ""
 
     def _note(self, name: str, version: str) -> None:
         """Write a file whole or not at all."""
         staging = self.root / f".{name}"
         staging.write_text(version)
         staging.replace(self.root / name)
+
+
+def _target(staging: Path, name: str, what: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or len(name) > 500:
+        raise BadDownload(f"{what} names the path {shortened(name, 100)!r}")
+    return staging / path
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -1,7 +1,6 @@
 """`hds-controller`: serve the actions of the current policy."""
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from pythonjsonlogger.json import JsonFormatter
 
+from protos.operation import log
 from protos.state import state_dir
 from protos.transport.access import Access
 from protos.transport.commands import Certs, Token
@@ -60,7 +59,7 @@ class Serve:
     """Tell clients such as grpcurl which services there are."""
     grace: float = 0.5
     """After SIGTERM, go on answering open streams for this long [s]."""
-    log_format: Literal["text", "json"] = "text"
+    log_format: log.Format = "text"
     """How the log on standard error is written."""
     security: ServerSecurity = field(default_factory=ServerSecurity)
     access: Access = field(default_factory=Access)
@@ -217,16 +216,6 @@ def _check(command: Serve) -> None:
             raise ValueError(f"{name} must be in [{low:g}, {high:g}]; got {value:g}")
 
 
-def _log(log_format: str) -> None:
-    """Write the log to standard error."""
-    handler = logging.StreamHandler()
-    words = "%(asctime)s %(name)s %(levelname)s %(message)s"
-    handler.setFormatter(JsonFormatter(words) if log_format == "json" else logging.Formatter(words))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("absl", "jax"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
 def _serve(command: Serve) -> int:
     from controller import cores
     from controller.follower import AmbiguousLabel
@@ -237,7 +226,7 @@ def _serve(command: Serve) -> int:
         _check(command)
         if command.cpu is not None:
             cores.check(command.cpu)
-        _log(command.log_format)
+        log.configure(command.log_format)
         aside = {"log_format", "cpu"}
         given = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in aside}
         run(serve(Settings(**given)), command.cpu)

@@ -1,80 +1,120 @@
-"""From a version's name to a policy that is loaded and warm."""
+"""From a version's name to a policy that is loaded and warm.
+
+Downloads run beside each other and outside of any lock; only one policy at a time is built.
+"""
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import grpc
 
-from controller.cache import PolicyCache
+from controller.cache import BadDownload, PolicyCache
 from controller.served_policy import ServedPolicy, UnusablePolicy
 from controller.slot import PolicySlot
 from protos.hds import v1
+from protos.operation.text import shortened
 from trainer.checkpoint.manifest import CorruptCheckpoint
 from trainer.checkpoint.metadata import VERSION_DIGITS, is_version
 
 LOG = logging.getLogger("controller")
+DOWNLOADS = 4
+"""Downloads at a time of versions that clients ask for; the label's own goes beyond it."""
 
 
 class Refused(RuntimeError):
-    """A policy is not to be had, or must not act."""
+    """A policy is not to be had, or must not act; `again` says whether that may change by itself."""
+
+    def __init__(self, why: str, again: bool = False) -> None:
+        super().__init__(shortened(why))
+        self.again = again
 
 
 class PolicyLoader:
-    """Loads policies into `slot`: from memory, else from disk, else from the trainer. One at a time."""
+    """Loads policies into `slot`: from memory, else from disk, else from the trainer."""
 
-    def __init__(self, cache: PolicyCache, slot: PolicySlot) -> None:
+    def __init__(
+        self, cache: PolicyCache, slot: PolicySlot, registry: Callable[[], v1.RegistryServiceStub]
+    ) -> None:
+        """Load; `registry()` is where to download from."""
         self.cache = cache
         self._slot = slot
-        self._lock = asyncio.Lock()
-        self.registry: v1.RegistryServiceStub | None = None
-        """Where to download from, once there is a channel."""
+        self._registry = registry
+        self._building, self._noting = asyncio.Lock(), asyncio.Lock()
+        self._downloads: dict[str, asyncio.Task[None]] = {}
 
-    async def load(self, version: str) -> ServedPolicy:
-        """Return `version`, verified, compiled, tried and warm.
+    async def load(self, version: str, urgent: bool = False) -> ServedPolicy:
+        """Return `version`, verified, compiled, tried and warm; an urgent one waits for no other download.
 
         Raises:
             Refused: saying why not.
         """
         if not is_version(version):
             raise Refused(
-                f"{version!r} is no version of a policy; that is {VERSION_DIGITS} hexadecimal digits"
+                f"{shortened(version, 80)!r} is no version of a policy; that is {VERSION_DIGITS} hexadecimal "
+                "digits"
             )
-        async with self._lock:
+        try:
             policy = self._slot.get(version)
-            if policy is not None:
-                return policy
-            try:
-                if not self.cache.directory(version).exists():
-                    await self._download(version)
-                policy = await asyncio.to_thread(ServedPolicy, self.cache.directory(version), version)
-            except CorruptCheckpoint as error:
-                self.cache.discard(version)
-                raise Refused(str(error)) from error
-            except Refused:
-                raise
-            except (UnusablePolicy, OSError) as error:
-                raise Refused(str(error)) from error
-            except Exception as error:  # whatever its files and XLA come up with, others serve on
-                raise Refused(f"it cannot be built ({type(error).__name__}: {error})") from error
-            self._slot.keep(policy)
+            if policy is None:
+                await self._fetch(version, urgent)
+                policy = await self._build(version)
             return policy
+        except CorruptCheckpoint as error:
+            self.cache.discard(version)
+            raise Refused(str(error), again=True) from error
+        except UnusablePolicy as error:
+            raise Refused(str(error)) from error
+        except Refused:
+            raise
+        except (OSError, BadDownload) as error:
+            raise Refused(str(error), again=True) from error
+        except Exception as error:  # whatever its files and XLA come up with, others serve on
+            raise Refused(f"it cannot be built ({type(error).__name__}: {error})", again=True) from error
 
-    async def remember(self, version: str) -> None:
-        """Let `version` be the one to start with next time; where that can't be written, serving goes on."""
-        async with self._lock:
+    async def remember(self, version: str) -> bool:
+        """Let `version` be the one to start with next time; return whether that could be written."""
+        async with self._noting:
             try:
                 await asyncio.to_thread(self.cache.mark_good, version)
+                needed = {version, *self._slot.loaded(), *self._downloads}
+                await asyncio.to_thread(self.cache.prune, needed)
             except OSError as error:
                 LOG.error("policy %s serves, but is not kept for the next start: %s", version[:12], error)
+                return False
+            return True
+
+    async def _fetch(self, version: str, urgent: bool) -> None:
+        """Have `version` on the disk; whoever else asks for it meanwhile waits for the same download."""
+        if self.cache.directory(version).exists():
+            return
+        task = self._downloads.get(version)
+        if task is None:
+            if len(self._downloads) >= DOWNLOADS and not urgent:
+                raise Refused(f"{DOWNLOADS} policies are being downloaded; try again later", again=True)
+            task = asyncio.create_task(self._download(version))
+            self._downloads[version] = task
+            task.add_done_callback(lambda done: self._downloads.pop(version, None))
+        await asyncio.shield(task)
 
     async def _download(self, version: str) -> None:
-        if self.registry is None:
-            raise Refused(f"policy {version[:12]} is not on this machine, and the trainer is not connected")
-        chunks = self.registry.DownloadPolicy(v1.DownloadPolicyRequest(version=version))
+        chunks = self._registry().DownloadPolicy(v1.DownloadPolicyRequest(version=version))
         try:
-            await self.cache.store(version, chunks)
+            await self.cache.store(version, aiter(chunks))
         except grpc.aio.AioRpcError as error:
             code = error.code().name.lower()
             raise Refused(
-                f"the trainer does not give policy {version[:12]} ({code}: {error.details()})"
+                f"the trainer does not give policy {version[:12]} ({code}: {error.details()})", again=True
             ) from error
+        finally:
+            chunks.cancel()
+        needed = {version, *self._slot.loaded(), *self._downloads}
+        await asyncio.to_thread(self.cache.prune, needed)
+
+    async def _build(self, version: str) -> ServedPolicy:
+        async with self._building:
+            policy = self._slot.get(version)
+            if policy is None:
+                policy = await asyncio.to_thread(ServedPolicy, self.cache.directory(version), version)
+                self._slot.keep(policy)
+            return policy

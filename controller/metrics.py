@@ -1,23 +1,18 @@
 """What the controller counts, for Prometheus."""
 
 import threading
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    start_http_server,
-)
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from controller.metrics_server import MetricsServer
 from protos.transport.address import is_loopback, joined
+from protos.transport.expiry import ExpiryWatch
 from protos.transport.serving import ServerSecurity
 
 SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 1.0)
@@ -98,6 +93,24 @@ class _Tallies(Collector):
         yield from (actions, seconds, sizes)
 
 
+class _Ends(Collector):
+    """Tells Prometheus when certificates end."""
+
+    def __init__(self, watch: ExpiryWatch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric."""
+        ends = GaugeMetricFamily(
+            "hds_certificate_ends_timestamp_seconds",
+            "When a certificate of this program ends, in seconds since 1970-01-01 UTC",
+            labels=["file"],
+        )
+        for one in self._watch.found:
+            ends.add_metric([str(one.path)], one.until_s)
+        yield ends
+
+
 class Metrics:
     """Counters and histograms in a registry of their own. Versions are told by their first 12 digits."""
 
@@ -120,6 +133,10 @@ class Metrics:
         self.refusals = Counter("hds_refusals", "Policies refused", registry=self.registry)
         self.roll_backs = Counter("hds_roll_backs", "Roll-backs", registry=self.registry)
         self.streams = Gauge("hds_streams", "Open Control streams", registry=self.registry)
+        self.background_failures = Counter(
+            "hds_background_failures", "Failures of background work, which was begun anew",
+            labelnames=("work",), registry=self.registry,
+        )  # fmt: skip
         self.batch_size = Tally(BATCH_SIZES, 1)
         self.shadow_difference = Histogram(
             "hds_shadow_difference", "Largest |u - u_shadow| of an observation", **by_version,
@@ -138,8 +155,10 @@ class Metrics:
             self._of[version] = found
         return found
 
-    def serve(self, host: str, port: int, security: ServerSecurity) -> str:
-        """Answer `GET /metrics` on `host:port` from a thread; return the URL.
+    def serve(
+        self, host: str, port: int, security: ServerSecurity
+    ) -> tuple[str, Callable[[], Awaitable[None]]]:
+        """Answer `GET /metrics` on `host:port` from a thread; return the URL, and what follows its files.
 
         On loopback without TLS; elsewhere with the servers' TLS, which must be mutual: Prometheus has none
         of our tokens.
@@ -148,18 +167,18 @@ class Metrics:
             OSError: the port is taken.
             ValueError: the address is public, and there is no mutual TLS.
         """
-        tls: dict[str, Any] = {}
-        if not is_loopback(host) and not security.force_public:
-            if security.client_ca is None:
-                raise ValueError(
-                    f"--metrics-host {host} is not loopback: that needs mutual TLS (--security.client-ca)"
-                )
-            tls = {
-                "certfile": str(security.certificate), "keyfile": str(security.key),
-                "client_cafile": str(security.client_ca), "client_auth_required": True,
-            }  # fmt: skip
+        public = not is_loopback(host) and not security.force_public
+        if public and security.client_ca is None:
+            raise ValueError(
+                f"--metrics-host {host} is not loopback: that needs mutual TLS (--security.client-ca)"
+            )
         try:
-            server, _ = start_http_server(port, addr=host, registry=self.registry, **tls)
+            server = MetricsServer(host, port, self.registry, security if public else None)
         except OSError as error:
             raise OSError(f"metrics cannot listen on {joined(host, port)}: {error.strerror}") from error
-        return f"{'https' if tls else 'http'}://{joined(host, server.server_port)}/metrics"
+        server.start()
+        return f"{'https' if public else 'http'}://{joined(host, server.port)}/metrics", server.follow
+
+    def tell_expiry(self, watch: ExpiryWatch) -> None:
+        """Tell when the certificates that `watch` looks at end."""
+        self.registry.register(_Ends(watch))

@@ -1,11 +1,10 @@
 """The controller's process: one gRPC server, one follower of a label."""
 
 import asyncio
-import contextlib
 import functools
 import gc
+import logging
 import signal
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from controller.admin import PolicyAdminService
 from controller.batcher import Batcher
 from controller.cache import PolicyCache
-from controller.follower import LabelFollower
+from controller.follower import AmbiguousLabel, LabelFollower
 from controller.loader import PolicyLoader
 from controller.metrics import Metrics
 from controller.served_policy import BUCKETS
@@ -25,10 +24,14 @@ from controller.service import PolicyService
 from controller.slot import PolicySlot
 from controller.warmth import keep_warm
 from protos.hds import v1
+from protos.operation.lock import hold
+from protos.operation.supervisor import Supervisor, Troubles
 from protos.transport.access import Access
 from protos.transport.address import joined
+from protos.transport.expiry import watch_of
 from protos.transport.serving import ServerSecurity
 
+LOG = logging.getLogger("controller")
 SERVICES = ("hds.v1.PolicyService", "hds.v1.PolicyAdminService")
 SERVER_OPTIONS = (("grpc.max_receive_message_length", 1 << 20),)
 TRAINER_OPTIONS = (("grpc.keepalive_time_ms", 10_000), ("grpc.max_reconnect_backoff_ms", 2_000))
@@ -86,18 +89,32 @@ class Controller:
         """
         self._settings = settings
         self.metrics, self.slot = Metrics(), PolicySlot()
-        loader = PolicyLoader(PolicyCache(settings.state_dir), self.slot)
-        channel = settings.access.aio_channel(settings.trainer, TRAINER_OPTIONS)
+        cache = PolicyCache(settings.state_dir)
+        self._held = hold(
+            settings.state_dir / ".lock", f"the state directory {settings.state_dir}",
+            "give each controller its own --state-dir",
+        )  # fmt: skip
+        trainer = settings.access.aio_followed(settings.trainer, TRAINER_OPTIONS)
+        registry = lambda: v1.RegistryServiceStub(trainer.now())  # noqa: E731
+        loader = PolicyLoader(cache, self.slot, registry)
         label, metrics = settings.label, self.metrics
         refused = functools.partial(settings.access.refused, settings.trainer)
         self.follower = LabelFollower(
-            channel, settings.trainer, label, settings.task, loader, self.slot, metrics, refused
+            registry, settings.trainer, label, settings.task, loader, self.slot, metrics, refused
         )
+        self.expiry = watch_of((*settings.security.certificates(), *settings.access.certificates()))
+        metrics.tell_expiry(self.expiry)
+        failures = self.metrics.background_failures
+        self.troubles = Troubles(lambda work: failures.labels(work).inc())
         self.batcher = Batcher(settings.batch_delay, settings.max_batch, metrics)
         most = settings.max_streams
-        self.service = PolicyService(self.slot, loader, self.batcher, metrics, label, most)
+        self.service = PolicyService(self.slot, loader, self.batcher, metrics, label, most, self.not_well)
         self._admin = PolicyAdminService(self.follower, loader, self.service, settings.state_dir, metrics)
         self._health = HealthServicer()
+
+    def not_well(self) -> list[str]:
+        """Return in words what is not well: background work that failed, certificates that end soon."""
+        return [*self.troubles.told(), *self.expiry.warnings()]
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the services."""
@@ -130,32 +147,42 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; print the address once the port is bound.
 
     Raises:
-        OSError: the port is taken, or a file or the state directory is out of reach.
+        OSError: the port is taken, a file or the state directory is out of reach, or another controller
+            uses it.
         ValueError: the address is public and not secured enough.
         AmbiguousLabel: several tasks have the label, and `settings.task` names none.
     """
     settings.security.check(settings.host)
+    authority = settings.security.authority()
     controller = Controller(settings)
-    server = settings.security.server(SERVER_OPTIONS)
+    server = settings.security.server(authority, SERVER_OPTIONS)
     controller.add_to(server)
     bound = settings.security.bind(server, settings.host, settings.port)
+    supervisor = Supervisor(LOG, controller.troubles, final=(AmbiguousLabel,))
     if settings.metrics_port is not None:
-        where = controller.metrics.serve(settings.metrics_host, settings.metrics_port, settings.security)
+        where, renewing = controller.metrics.serve(
+            settings.metrics_host, settings.metrics_port, settings.security
+        )
+        supervisor.keep("following the certificates of the metrics", renewing)
         print(f"hds-controller tells metrics at {where}", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
     print(f"hds-controller listens on {joined(settings.host, bound)}", flush=True)
-    warm = keep_warm(controller.service, controller.batcher, settings.keep_warm)
-    jobs: tuple[Awaitable, ...] = (
-        controller.follower.run(), controller.service.watch(), warm, stop.wait(),
-    )  # fmt: skip
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    telling = asyncio.create_task(controller.tell_health())
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    await controller.drain(server)
-    for task in (*tasks, telling):
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task  # one that failed ends the program with its error
+    warm = functools.partial(keep_warm, controller.service, controller.batcher, settings.keep_warm)
+    for name, work in (
+        ("following the label", controller.follower.run),
+        ("bringing the label's policy", controller.follower.bring),
+        ("ending idle streams", controller.service.watch),
+        ("ending calls without rights", authority.watch),
+        ("keeping warm", warm),
+        ("telling health", controller.tell_health),
+        ("watching certificates", controller.expiry.watch),
+    ):
+        supervisor.keep(name, work)
+    try:
+        await supervisor.until(stop)
+    finally:
+        await controller.drain(server)
+        await supervisor.end()

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ class PolicyService(v1.PolicyServiceServicer):
 
     def __init__(
         self, slot: PolicySlot, loader: PolicyLoader, batcher: Batcher, metrics: Metrics, label: str,
-        max_streams: int,
+        max_streams: int, troubles: Callable[[], list[str]] = list,
     ) -> None:  # fmt: skip
         self.shadow: Shadow | None = None
         self._slot = slot
@@ -93,6 +93,7 @@ class PolicyService(v1.PolicyServiceServicer):
         self._metrics = metrics
         self._label = label
         self._max_streams = max_streams
+        self._troubles = troubles
         self._streams: set[Stream] = set()
 
     async def watch(self) -> None:
@@ -174,6 +175,7 @@ class PolicyService(v1.PolicyServiceServicer):
             previous_version=self._slot.previous.version if self._slot.previous else "",
             shadow=self.shadow.message() if self.shadow else None,
             streams=len(self._streams),
+            troubles=self._troubles(),
         )
 
     @contextlib.contextmanager

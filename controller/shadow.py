@@ -20,10 +20,22 @@ from controller.cores import beside
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 from protos.hds import v1
+from protos.operation.supervisor import keep_thread
 
 WAITING = 256
 FILE_BYTES, OLDER_FILES = 10_000_000, 3
+AGAIN_S = 10.0
+"""After what could not be written, nothing is for so long [s]."""
 LOG = logging.getLogger("controller")
+
+
+class _File(RotatingFileHandler):
+    """Raises where a line cannot be written, in place of a traceback on standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raise what was caught."""
+        del record
+        raise  # noqa: PLE0704 - called by `emit` while it handles the error
 
 
 class Shadow:
@@ -31,15 +43,13 @@ class Shadow:
 
     def __init__(self, policy: ServedPolicy, directory: Path, metrics: Metrics) -> None:
         self.policy = policy
-        self._file = RotatingFileHandler(
-            directory / "shadow.jsonl", maxBytes=FILE_BYTES, backupCount=OLDER_FILES, delay=True
-        )
+        self._path = directory / "shadow.jsonl"
+        self._file, self._write_at, self._unwritten = self._opened(), 0.0, 0
         self._difference = metrics.shadow_difference.labels(policy.version[:12])
         self._queue: queue.Queue[tuple | None] = queue.Queue(WAITING)
         self._compared, self._skipped, self._sum, self._largest = 0, 0, 0.0, 0.0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
-        self._thread.start()
+        self._thread = keep_thread("shadow", self._run, self._ended, LOG.error)
 
     def compare(self, client: str, sequence: int, x: np.ndarray, u: np.ndarray, version: str) -> None:
         """Hand over what the policy `version` saw and answered; returns at once."""
@@ -59,6 +69,7 @@ class Shadow:
             skipped=self._skipped,
             mean_difference=self._sum / max(1, self._compared),
             largest_difference=self._largest,
+            unwritten=self._unwritten,
         )
 
     def close(self) -> None:
@@ -67,7 +78,8 @@ class Shadow:
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)  # in case it waits
         self._thread.join()
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _run(self) -> None:
         beside()
@@ -84,4 +96,23 @@ class Shadow:
                 "version": version, "u": u.tolist(), "shadow": self.policy.version,
                 "u_shadow": shadow.tolist(),
             }  # fmt: skip
-            self._file.emit(logging.makeLogRecord({"msg": json.dumps(line)}))
+            self._write(json.dumps(line))
+
+    def _write(self, line: str) -> None:
+        """Write a line, or count it: a full disk holds up neither the shadow nor the log."""
+        now = time.monotonic()
+        if now < self._write_at:
+            self._unwritten += 1
+            return
+        try:
+            self._file.emit(logging.makeLogRecord({"msg": line}))
+        except (OSError, ValueError) as error:
+            self._unwritten += 1
+            self._write_at = now + AGAIN_S
+            LOG.error("the shadow's comparisons cannot be written to %s: %s", self._path, error)
+            with contextlib.suppress(OSError, ValueError):
+                self._file.close()
+            self._file = self._opened()
+
+    def _opened(self) -> _File:
+        return _File(self._path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, delay=True)

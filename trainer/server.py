@@ -1,15 +1,17 @@
 """The trainer's process: store, registry and jobs behind one gRPC server."""
 
 import asyncio
-import contextlib
 import functools
+import logging
 import signal
 from pathlib import Path
 
 import grpc
 
 from protos.hds import v1
+from protos.operation.supervisor import Supervisor, Troubles
 from protos.transport.address import joined
+from protos.transport.expiry import watch_of
 from protos.transport.serving import ServerSecurity
 from trainer.jobs.manager import JobManager, remove_half_written
 from trainer.jobs.request import JobRequest, Published
@@ -26,6 +28,7 @@ from trainer.store.jobs import JobStore
 from trainer.store.records import EVERYTHING, Selection
 from trainer.store.registry import PolicyEntry, Registry
 
+LOG = logging.getLogger("trainer")
 GRACE_S = 0.5
 SERVED_LABEL = "stable"
 
@@ -135,20 +138,23 @@ async def serve(host: str, port: int, state_dir: Path, database: str, security: 
         ValueError: the address is public and not secured enough.
     """
     security.check(host)
+    authority = security.authority()
     trainer = Trainer(state_dir, database, open_to_all=not security.authenticates)
-    server = security.server(interceptors=(TellsUnavailable(),))
+    server = security.server(authority, interceptors=(TellsUnavailable(),))
     trainer.add_to(server)
     bound = security.bind(server, host, port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    supervisor = Supervisor(LOG, Troubles())
     await server.start()
     print(f"hds-trainer listens on {joined(host, bound)}", flush=True)
-    working = asyncio.create_task(trainer.jobs.run())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    await server.stop(GRACE_S)
-    working.cancel()
-    trainer.jobs.close()
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
+    supervisor.keep("running jobs", trainer.jobs.run)
+    supervisor.keep("ending calls without rights", authority.watch)
+    supervisor.keep("watching certificates", watch_of(security.certificates()).watch)
+    try:
+        await supervisor.until(stop)
+    finally:
+        await server.stop(GRACE_S)
+        trainer.jobs.close()
+        await supervisor.end()

@@ -1,13 +1,23 @@
-"""A client's side of security: channels with TLS, and with a certificate or a token where asked for."""
+"""A client's side of security: channels with TLS, and with a certificate or a token where asked for.
 
+Files are followed: a token is read anew for the next call when its file has changed, authority and
+certificate for the next connection.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import grpc
 
 from protos.transport.handshake import TellsRefusal, refuses_certificate
 
+LOG = logging.getLogger("transport")
 Options = tuple[tuple[str, int], ...]
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Access:
         for path in (self.ca, self.certificate, self.key):
             if path is not None:
                 path.read_bytes()
-        if self.token_file is not None and not self._token():
+        if self.token_file is not None and not self.token_file.read_text().strip():
             raise ValueError(f"the token file {self.token_file} is empty")
 
     def channel(self, address: str, options: Options = ()) -> grpc.Channel:
@@ -56,7 +66,10 @@ class Access:
 
     def refused(self, address: str) -> bool:
         """Return whether the server at host:port does not accept this client's certificate, or its lack."""
-        return self.ca is not None and refuses_certificate(address, self.ca, self.certificate, self.key)
+        try:
+            return self.ca is not None and refuses_certificate(address, self.ca, self.certificate, self.key)
+        except OSError:  # a file that is being replaced
+            return False
 
     def aio_channel(self, address: str, options: Options = ()) -> grpc.aio.Channel:
         """Open an asyncio channel to host:port.
@@ -68,6 +81,27 @@ class Access:
         tls, kind = self._credentials(), grpc.aio
         return kind.secure_channel(address, tls, options) if tls else kind.insecure_channel(address, options)
 
+    def followed(self, address: str, options: Options = ()) -> "Followed[grpc.Channel]":
+        """Return a channel to host:port that follows its files.
+
+        Raises:
+            ValueError, OSError: see `check`.
+        """
+        return Followed(lambda: self.channel(address, options), self.certificates(), grpc.Channel.close)
+
+    def aio_followed(self, address: str, options: Options = ()) -> "Followed[grpc.aio.Channel]":
+        """Return an asyncio channel to host:port that follows its files.
+
+        Raises:
+            ValueError, OSError: see `check`.
+        """
+        files = self.certificates()
+        return Followed(lambda: self.aio_channel(address, options), files, lambda channel: None)
+
+    def certificates(self) -> tuple[Path, ...]:
+        """Return the files of certificates that this client uses, and of its key."""
+        return tuple(path for path in (self.ca, self.certificate, self.key) if path is not None)
+
     def arguments(self) -> list[str]:
         """Return the command-line options that say the same."""
         given = {
@@ -76,15 +110,92 @@ class Access:
         }  # fmt: skip
         return [word for name, path in given.items() if path for word in (name, str(path))]
 
-    def _token(self) -> str:
-        return self.token_file.read_text().strip() if self.token_file else ""
-
     def _credentials(self) -> grpc.ChannelCredentials | None:
         if self.ca is None:
             return None
         key, certificate = (path.read_bytes() if path else None for path in (self.key, self.certificate))
         tls = grpc.ssl_channel_credentials(self.ca.read_bytes(), key, certificate)
-        token = self._token()
-        if not token:
+        if self.token_file is None:
             return tls
-        return grpc.composite_channel_credentials(tls, grpc.access_token_call_credentials(token))
+        return grpc.composite_channel_credentials(
+            tls, grpc.metadata_call_credentials(_TokenOfFile(self.token_file))
+        )
+
+
+class Followed(Generic[C]):
+    """A channel, or a new one once the files that it was made from have changed. Safe to use from threads.
+
+    What is open on the one before goes on until it ends; files that cannot be used leave it in place.
+    """
+
+    def __init__(self, make: Callable[[], C], files: tuple[Path, ...], close: Callable[[C], object]) -> None:
+        """Make the first one.
+
+        Raises:
+            ValueError, OSError: see `Access.check`.
+        """
+        self._make, self._files, self._close = make, files, close
+        self._lock = threading.Lock()
+        self._stamp = _stamps(files)
+        self._channel, self._before = make(), None
+
+    def now(self) -> C:
+        """Return the channel for the next call."""
+        with self._lock:
+            stamp = _stamps(self._files)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._renew()
+            return self._channel
+
+    def close(self) -> None:
+        """Close the channel, and the one before."""
+        for channel in (self._channel, self._before):
+            if channel is not None:
+                self._close(channel)
+
+    def _renew(self) -> None:
+        try:
+            channel = self._make()
+        except (OSError, ValueError) as error:
+            LOG.error("the certificates read before stay in use: %s", error)
+            return
+        if self._before is not None:
+            self._close(self._before)
+        self._channel, self._before = channel, self._channel
+        LOG.info("read %s anew", ", ".join(map(str, self._files)))
+
+
+def _stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int, int] | None, ...]:
+    return tuple(map(_stamp, files))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes with a file; None where it cannot be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class _TokenOfFile(grpc.AuthMetadataPlugin):
+    """Sends the token in a file; where the file cannot be read for a moment, the one read before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = _stamp(path)
+        self._token = path.read_text().strip()
+
+    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
+        """Give the token to a call that begins."""
+        del context
+        stamp = _stamp(self._path)
+        if stamp != self._stamp and stamp is not None:
+            try:
+                token = self._path.read_text().strip()
+            except (OSError, ValueError):
+                token = ""
+            if token:
+                self._stamp, self._token = stamp, token
+        callback((("authorization", f"Bearer {self._token}"),), None)

@@ -1,5 +1,6 @@
 """A handler of a call with something before, after or around it, whatever streams it has."""
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -25,6 +26,7 @@ def wrapped(handler: Any, around: Around) -> grpc.RpcMethodHandler:
             async for response in inner(request, context):
                 yield response
 
-    behaviour: Any = answer_stream if handler.response_streaming else answer
+    yields = inspect.isasyncgenfunction(inner)  # others write their responses to the context themselves
+    behaviour: Any = answer_stream if yields else answer
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     return make(behaviour, handler.request_deserializer, handler.response_serializer)

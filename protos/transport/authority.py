@@ -1,74 +1,199 @@
-"""The interceptor that lets a call through only with a token, or a certificate, that has its right."""
+"""The interceptor that every call passes: who calls, may they, and is there room for them.
 
+A call is let through with a token or a certificate that has its right; where the server asks for neither,
+everybody is let through. Whoever has not proved who it is shares a small budget with all others of that kind;
+whoever has, has one of its own. Calls go on only while their token or certificate is good: `watch` ends those
+whose was taken away.
+"""
+
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
 from protos.transport.around import wrapped
+from protos.transport.budget import Budget, SlowRefusals, UsedUp
+from protos.transport.caller import ANYBODY, Caller, answering, peer_of
 from protos.transport.rights import OPEN, needed
 from protos.transport.tokens import Grant, TokenFile
+from protos.transport.trust import TrustedCertificates
 
+LOG = logging.getLogger("transport")
 HEADER, SCHEME = "authorization", "Bearer "
-Refusal = tuple[grpc.StatusCode, str] | None
+WATCH_S = 1.0
+KEPT = 1_000
+"""Budgets in memory; of callers that have no call open the oldest goes first."""
+Refusal = tuple[grpc.StatusCode, str]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What callers may take.
+
+    Attributes:
+        unknown: calls at a time of all that have not proved who they are.
+        unknown_by_host: of those of one machine.
+        unknown_per_s: calls a second of all of them.
+        known: calls at a time of one token, certificate or, where none is asked for, of everybody.
+        known_per_s: calls a second of one.
+    """
+
+    unknown: int = 64
+    unknown_by_host: int = 32
+    unknown_per_s: float = 20.0
+    known: int = 1_000
+    known_per_s: float = 500.0
+
+
+@dataclass(eq=False)
+class _Open:
+    """A call under way: what is asked of it again and again, and what to say if it must end."""
+
+    task: asyncio.Task[Any]
+    refusal: Callable[[], Refusal | None]
+    ended: Refusal | None = None
 
 
 class Authority(grpc.aio.ServerInterceptor):
-    """Asks each call for a token or a listed certificate, once, as it begins."""
+    """Asks each call who makes it, as it begins and for as long as it lasts. Lives in one event loop."""
 
-    def __init__(self, tokens: TokenFile) -> None:
-        self._tokens = tokens
+    def __init__(
+        self,
+        tokens: TokenFile | None,
+        trusted: TrustedCertificates | None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """Ask for `tokens`, or certificates of `trusted`; where both are None, everybody is let through."""
+        self._tokens, self._trusted = tokens, trusted
+        self._bounds = bounds or Bounds()
+        b = self._bounds
+        whose = "whoever shows no token"
+        self._unknown = Budget(whose, b.unknown, b.unknown_per_s, b.unknown, b.unknown_by_host)
+        self._known: dict[str, Budget] = {}
+        self._refusals = SlowRefusals()
+        self._open: set[_Open] = set()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
-        """Return the call's handler, or one that asks for more first and refuses without it."""
-        handler, call = await continuation(handler_call_details), cast(Any, handler_call_details)
-        if handler is None or call.method in OPEN:
-            return handler
-        given = dict(call.invocation_metadata).get(HEADER, "")
-        if not isinstance(given, str) or not given.startswith(SCHEME):
-            return _checking(handler, lambda context: self._by_certificate(call.method, context))
-        grant = self._tokens.find(given.removeprefix(SCHEME))
-        if grant is None:
-            refusal = (grpc.StatusCode.UNAUTHENTICATED, "the token is not known here")
+        """Return the call's handler, inside of what asks who calls."""
+        handler, call = await continuation(handler_call_details), handler_call_details
+        if handler is None:
+            return None
+        method: str = call.method  # pyright: ignore[reportAttributeAccessIssue]
+        metadata: Any = call.invocation_metadata  # pyright: ignore[reportAttributeAccessIssue]
+        given = dict(metadata or ()).get(HEADER, "")
+        token = given.removeprefix(SCHEME) if isinstance(given, str) and given.startswith(SCHEME) else ""
+        return wrapped(handler, lambda context: self._around(context, method, token))
+
+    async def watch(self) -> None:
+        """End calls whose token or certificate is no longer good, for ever."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            for call in list(self._open):
+                if call.ended is None and (why := call.refusal()) is not None:
+                    call.ended = why
+                    call.task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _around(
+        self, context: grpc.aio.ServicerContext, method: str, token: str
+    ) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None, "a call is answered by a task"
+        peer = peer_of(context.peer())
+        name, refusal = self._judged(context, method, token)
+        who = Caller(name, peer, bool(name))
+        budget = self._budget(who)
+        try:
+            turn = budget.enter(who.host)
+        except UsedUp as error:
+            LOG.warning("a call of %s is refused: %s", method, error)
+            await self._refuse(context, (grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)))
+            return
+        call = _Open(task, lambda: self._judged(context, method, token)[1])
+        try:
+            if refusal is not None:
+                await self._refuse(context, refusal)
+            if turn:
+                await asyncio.sleep(turn)
+            answering(who)
+            self._open.add(call)
+            yield
+        except asyncio.CancelledError:
+            if call.ended is None:
+                raise
+            LOG.warning("a call of %s by %s is ended: %s", method, name, call.ended[1])
+            await context.abort(*call.ended)
+        finally:
+            self._open.discard(call)
+            budget.leave(who.host)
+
+    async def _refuse(self, context: grpc.aio.ServicerContext, refusal: Refusal) -> None:
+        await self._refusals.wait()
+        await context.abort(*refusal)
+
+    def _judged(
+        self, context: grpc.aio.ServicerContext, method: str, token: str
+    ) -> tuple[str, Refusal | None]:
+        """Return who calls, empty if that is not known, and why they must not; None if they may."""
+        if self._trusted is not None and (untrusted := self._trusted.why_not(context)):
+            return "", (grpc.StatusCode.UNAUTHENTICATED, untrusted)
+        if self._tokens is None:
+            return _common_name(context) or ANYBODY, None
+        if token:
+            grant = self._tokens.find(token)
+            who = f"token {grant.name!r}" if grant else ""
+            unknown = "the token is not known here"
         else:
-            refusal = _denied(f"token {grant.name!r}", grant, call.method)
-        return handler if refusal is None else _checking(handler, lambda context: refusal)
+            who, grant = self._of_certificate(self._tokens, context)
+            unknown = "this server asks for a token (clients of HDS: --access.token-file)"
+        if method in OPEN:
+            return who, None
+        if grant is None:
+            return "", (grpc.StatusCode.UNAUTHENTICATED, unknown)
+        return who, _denied(who, grant, method)
 
-    def _by_certificate(self, method: str, context: grpc.aio.ServicerContext) -> Refusal:
-        """Return why the holder of the connection's certificate must not call `method`; None if it may."""
-        names = context.auth_context().get("x509_common_name", [])
-        for name in (raw.decode(errors="replace") for raw in names):
-            grant = self._tokens.of_certificate(name)
-            if grant is not None:
-                return _denied(f"certificate {name!r}", grant, method)
-        why = "this server asks for a token (clients of HDS: --access.token-file)"
-        return grpc.StatusCode.UNAUTHENTICATED, why
+    @staticmethod
+    def _of_certificate(tokens: TokenFile, context: grpc.aio.ServicerContext) -> tuple[str, Grant | None]:
+        for name in _common_names(context):
+            if (grant := tokens.of_certificate(name)) is not None:
+                return f"certificate {name!r}", grant
+        return "", None
+
+    def _budget(self, who: Caller) -> Budget:
+        if not who.known:
+            return self._unknown
+        found = self._known.get(who.name)
+        if found is None:
+            if len(self._known) >= KEPT:
+                idle = next((name for name, budget in self._known.items() if not budget.open), None)
+                if idle is not None:
+                    del self._known[idle]
+            b = self._bounds
+            found = self._known[who.name] = Budget(who.name, b.known, b.known_per_s, int(b.known_per_s))
+        return found
 
 
-def _denied(who: str, grant: Grant, method: str) -> Refusal:
+def _common_names(context: grpc.aio.ServicerContext) -> list[str]:
+    return [raw.decode(errors="replace") for raw in context.auth_context().get("x509_common_name", [])]
+
+
+def _common_name(context: grpc.aio.ServicerContext) -> str:
+    names = _common_names(context)
+    return f"certificate {names[0]!r}" if names else ""
+
+
+def _denied(who: str, grant: Grant, method: str) -> Refusal | None:
     rights = needed(method)
     if grant.rights & rights:
         return None
     has, needs = (", ".join(sorted(some)) for some in (grant.rights, rights))
     why = f"{who} has the rights: {has}; {method} needs one of: {needs}"
     return grpc.StatusCode.PERMISSION_DENIED, why
-
-
-def _checking(
-    handler: grpc.RpcMethodHandler, refusal: Callable[[grpc.aio.ServicerContext], Refusal]
-) -> grpc.RpcMethodHandler:
-    """Return a handler of the same kind that refuses a call before its first message, or lets it through."""
-
-    @contextlib.asynccontextmanager
-    async def checked(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
-        why = refusal(context)
-        if why is not None:
-            await context.abort(*why)
-        yield
-
-    return wrapped(handler, checked)

@@ -1,20 +1,24 @@
 """A server's side of security: TLS, tokens, and what a public address needs."""
 
 import logging
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
 from protos.transport.address import is_loopback, joined
-from protos.transport.authority import Authority
+from protos.transport.authority import Authority, Bounds
 from protos.transport.tokens import TokenFile
+from protos.transport.trust import TrustedCertificates
 
 LOG = logging.getLogger("transport")
 HANDSHAKE_MS = 10_000
 IDLE_CONNECTION_MS = 600_000
 LARGEST_MESSAGE = 4 << 20
 CALLS = 2_000
+"""Calls at a time, over all callers; what each caller may have of them, `Authority` says."""
+CONNECTIONS, CALLS_OF_CONNECTION = 1_000, 100
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,31 @@ class ServerSecurity:
         """Whether a client has to prove who it is."""
         return self.tokens is not None or self.client_ca is not None
 
+    def certificates(self) -> tuple[Path, ...]:
+        """Return the files of certificates that the server uses."""
+        return tuple(path for path in (self.certificate, self.client_ca) if path is not None)
+
+    def authority(self, bounds: Bounds | None = None) -> Authority:
+        """Return what asks each call who makes it; made inside the event loop, whose `watch` is to be run.
+
+        Raises:
+            ValueError: tokens or authorities cannot be used.
+            OSError: they cannot be read.
+        """
+        tokens = None if self.tokens is None else TokenFile(self.tokens)
+        trusted = None if self.client_ca is None else TrustedCertificates(self.client_ca)
+        return Authority(tokens, trusted, bounds)
+
     def server(
         self,
+        authority: Authority,
         options: tuple[tuple[str, int], ...] = (),
         interceptors: tuple[grpc.aio.ServerInterceptor, ...] = (),
     ) -> grpc.aio.Server:
-        """Return a server that asks for tokens if there are any, with bounds on what clients may hold.
+        """Return a server whose calls pass `authority` first, with bounds on what clients may hold.
 
-        `interceptors` see what the tokens let through.
-
-        Raises:
-            ValueError: the tokens cannot be used.
-            OSError: the tokens cannot be read.
+        `interceptors` see what it lets through.
         """
-        authority = () if self.tokens is None else (Authority(TokenFile(self.tokens)),)
         bounds = (
             ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients keep idle streams alive
@@ -84,9 +99,11 @@ class ServerSecurity:
             ("grpc.keepalive_timeout_ms", 5_000),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", IDLE_CONNECTION_MS),
+            ("grpc.max_allowed_incoming_connections", CONNECTIONS),
+            ("grpc.max_concurrent_streams", CALLS_OF_CONNECTION),
         )
         given = {"grpc.max_receive_message_length": LARGEST_MESSAGE} | dict(bounds) | dict(options)
-        around = (*authority, *interceptors)
+        around = (authority, *interceptors)
         return grpc.aio.server(
             interceptors=around, options=tuple(given.items()), maximum_concurrent_rpcs=CALLS
         )
@@ -107,31 +124,40 @@ class ServerSecurity:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: the port is in use or not allowed") from error
 
-    def _files(self) -> tuple[tuple[int, int] | None, ...]:
+    def stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Return what changes when one of the files of TLS does."""
         stats = (path.stat() if path else None for path in (self.certificate, self.key, self.client_ca))
-        return tuple((found.st_mtime_ns, found.st_size) if found else None for found in stats)
+        return tuple((found.st_mtime_ns, found.st_size, found.st_ino) if found else None for found in stats)
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         assert self.certificate is not None
         assert self.key is not None
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)  # whether a pair
         pair = (self.key.read_bytes(), self.certificate.read_bytes())
         roots = self.client_ca.read_bytes() if self.client_ca else None
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
 
     def _credentials(self) -> grpc.ServerCredentials:
         """Return TLS credentials that follow their files: certificates end, and servers run for months."""
-        seen = [self._files()]
+        seen = [self.stamps()]
 
         def renewed() -> grpc.ServerCertificateConfiguration | None:
             try:
-                if (now := self._files()) == seen[0]:
+                if (now := self.stamps()) == seen[0]:
                     return None
-                seen[0] = now
-                LOG.info("read the certificate %s anew", self.certificate)
-                return self._configuration()
-            except OSError as error:
+                configuration = self._configuration()
+            except OSError as error:  # one of the pair may be replaced before the other
                 LOG.error("the certificate read before stays in use: %s", error)
                 return None
+            seen[0] = now
+            LOG.info("read the certificate %s anew", self.certificate)
+            return configuration
 
         mutual = self.client_ca is not None
-        return grpc.dynamic_ssl_server_credentials(self._configuration(), renewed, mutual)  # pyright: ignore
+        try:
+            first = self._configuration()
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"{self.certificate} and {self.key} are no certificate and its private key in PEM ({error})"
+            ) from error
+        return grpc.dynamic_ssl_server_credentials(first, renewed, mutual)  # pyright: ignore

@@ -119,9 +119,9 @@ class TokenFile:
         self._reread()
         return self._grants.certificates.get(name)
 
-    def _now(self) -> tuple[int, int]:
+    def _now(self) -> tuple[int, int, int]:
         found = self._path.stat()
-        return found.st_mtime_ns, found.st_size
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _reread(self) -> None:
         try:

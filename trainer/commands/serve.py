@@ -1,11 +1,11 @@
 """`hds-trainer serve`."""
 
 import asyncio
-import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from protos.operation import log
 from protos.state import state_dir
 from protos.transport.serving import ServerSecurity
 from trainer import compilation_cache
@@ -28,6 +28,8 @@ class Serve:
     """SQLAlchemy URL of another database; empty is SQLite in the state directory."""
     float64: bool = False
     """Learn in double precision; published policies are single precision either way."""
+    log_format: log.Format = "text"
+    """How the log on standard error is written."""
     security: ServerSecurity = field(default_factory=ServerSecurity)
 
     def run(self) -> None:
@@ -37,9 +39,5 @@ class Serve:
             os.environ["JAX_ENABLE_X64"] = "1"  # read by the worker process
         from trainer.server import serve
 
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True
-        )
-        for noisy in ("absl", "jax"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+        log.configure(self.log_format)
         asyncio.run(serve(self.host, self.port, self.state_dir, self.database, self.security))

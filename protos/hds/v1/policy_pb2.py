@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from protos.hds.v1 import types_pb2 as protos_dot_hds_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/hds/v1/policy.proto\x12\x06hds.v1\x1a\x19protos/hds/v1/types.proto\"_\n\x05Hello\x12 \n\x05plant\x18\x01 \x01(\x0b\x32\x11.hds.v1.PlantSpec\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\"p\n\x0bObservation\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04t_ns\x18\x02 \x01(\x03\x12\t\n\x01x\x18\x03 \x03(\x02\x12\x0e\n\x06u_last\x18\x04 \x03(\x02\x12\x13\n\x0b\x64\x65\x61\x64line_ns\x18\x05 \x01(\x03\x12\x11\n\tfallbacks\x18\x06 \x01(\r\"e\n\x06\x41\x63tion\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\t\n\x01u\x18\x02 \x03(\x02\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ns\x18\x04 \x01(\x03\x12\x11\n\tserved_ns\x18\x05 \x01(\x03\"\x8a\x01\n\x11PolicyDescription\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x13\n\x0bstate_names\x18\x03 \x03(\t\x12\x14\n\x0c\x61\x63tion_names\x18\x04 \x03(\t\x12\x14\n\x0c\x63ontrol_dt_s\x18\x05 \x01(\x01\x12\x15\n\repisode_steps\x18\x06 \x01(\r\"4\n\x07Welcome\x12)\n\x06policy\x18\x01 \x01(\x0b\x32\x19.hds.v1.PolicyDescription\"K\n\x05\x45rror\x12\x1f\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x11.hds.v1.ErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"g\n\x0e\x43ontrolRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.hds.v1.HelloH\x00\x12*\n\x0bobservation\x18\x02 \x01(\x0b\x32\x13.hds.v1.ObservationH\x00\x42\t\n\x07request\"\x83\x01\n\x0f\x43ontrolResponse\x12\"\n\x07welcome\x18\x01 \x01(\x0b\x32\x0f.hds.v1.WelcomeH\x00\x12 \n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x0e.hds.v1.ActionH\x00\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\r.hds.v1.ErrorH\x00\x42\n\n\x08response\"7\n\nActRequest\x12)\n\x0cobservations\x18\x01 \x03(\x0b\x32\x13.hds.v1.Observation\".\n\x0b\x41\x63tResponse\x12\x1f\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x0e.hds.v1.Action\"\x11\n\x0f\x44\x65scribeRequest\"\xe9\x01\n\x10\x44\x65scribeResponse\x12\r\n\x05ready\x18\x01 \x01(\x08\x12)\n\x06policy\x18\x02 \x01(\x0b\x32\x19.hds.v1.PolicyDescription\x12\r\n\x05label\x18\x03 \x01(\t\x12\x17\n\x0frefused_version\x18\x04 \x01(\t\x12\x0f\n\x07refusal\x18\x05 \x01(\t\x12\x17\n\x0floaded_versions\x18\x06 \x03(\t\x12\x18\n\x10previous_version\x18\x07 \x01(\t\x12\x1e\n\x06shadow\x18\x08 \x01(\x0b\x32\x0e.hds.v1.Shadow\x12\x0f\n\x07streams\x18\t \x01(\r\"q\n\x06Shadow\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\x12\x0f\n\x07skipped\x18\x03 \x01(\x04\x12\x17\n\x0fmean_difference\x18\x04 \x01(\x01\x12\x1a\n\x12largest_difference\x18\x05 \x01(\x01\"+\n\x0fRollBackRequest\x12\x18\n\x10\x65xpected_version\x18\x01 \x01(\t\"9\n\x10RollBackResponse\x12\x14\n\x0cleft_version\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"#\n\x10SetShadowRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"\x13\n\x11SetShadowResponse*\x88\x02\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45RROR_CODE_SPEC_MISMATCH\x10\x01\x12\x1e\n\x1a\x45RROR_CODE_BAD_OBSERVATION\x10\x02\x12\x18\n\x14\x45RROR_CODE_NOT_READY\x10\x03\x12\x1b\n\x17\x45RROR_CODE_OUT_OF_ORDER\x10\x04\x12\x1e\n\x1a\x45RROR_CODE_NO_SUCH_VERSION\x10\x05\x12\x14\n\x10\x45RROR_CODE_STALE\x10\x06\x12\x19\n\x15\x45RROR_CODE_BAD_ACTION\x10\x07\x12\x19\n\x15\x45RROR_CODE_WRONG_TASK\x10\x08\x32\xbe\x01\n\rPolicyService\x12>\n\x07\x43ontrol\x12\x16.hds.v1.ControlRequest\x1a\x17.hds.v1.ControlResponse(\x01\x30\x01\x12.\n\x03\x41\x63t\x12\x12.hds.v1.ActRequest\x1a\x13.hds.v1.ActResponse\x12=\n\x08\x44\x65scribe\x12\x17.hds.v1.DescribeRequest\x1a\x18.hds.v1.DescribeResponse2\x95\x01\n\x12PolicyAdminService\x12=\n\x08RollBack\x12\x17.hds.v1.RollBackRequest\x1a\x18.hds.v1.RollBackResponse\x12@\n\tSetShadow\x12\x18.hds.v1.SetShadowRequest\x1a\x19.hds.v1.SetShadowResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/hds/v1/policy.proto\x12\x06hds.v1\x1a\x19protos/hds/v1/types.proto\"_\n\x05Hello\x12 \n\x05plant\x18\x01 \x01(\x0b\x32\x11.hds.v1.PlantSpec\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\"p\n\x0bObservation\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04t_ns\x18\x02 \x01(\x03\x12\t\n\x01x\x18\x03 \x03(\x02\x12\x0e\n\x06u_last\x18\x04 \x03(\x02\x12\x13\n\x0b\x64\x65\x61\x64line_ns\x18\x05 \x01(\x03\x12\x11\n\tfallbacks\x18\x06 \x01(\r\"e\n\x06\x41\x63tion\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\t\n\x01u\x18\x02 \x03(\x02\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ns\x18\x04 \x01(\x03\x12\x11\n\tserved_ns\x18\x05 \x01(\x03\"\x8a\x01\n\x11PolicyDescription\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x13\n\x0bstate_names\x18\x03 \x03(\t\x12\x14\n\x0c\x61\x63tion_names\x18\x04 \x03(\t\x12\x14\n\x0c\x63ontrol_dt_s\x18\x05 \x01(\x01\x12\x15\n\repisode_steps\x18\x06 \x01(\r\"4\n\x07Welcome\x12)\n\x06policy\x18\x01 \x01(\x0b\x32\x19.hds.v1.PolicyDescription\"K\n\x05\x45rror\x12\x1f\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x11.hds.v1.ErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"g\n\x0e\x43ontrolRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.hds.v1.HelloH\x00\x12*\n\x0bobservation\x18\x02 \x01(\x0b\x32\x13.hds.v1.ObservationH\x00\x42\t\n\x07request\"\x83\x01\n\x0f\x43ontrolResponse\x12\"\n\x07welcome\x18\x01 \x01(\x0b\x32\x0f.hds.v1.WelcomeH\x00\x12 \n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x0e.hds.v1.ActionH\x00\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\r.hds.v1.ErrorH\x00\x42\n\n\x08response\"7\n\nActRequest\x12)\n\x0cobservations\x18\x01 \x03(\x0b\x32\x13.hds.v1.Observation\".\n\x0b\x41\x63tResponse\x12\x1f\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x0e.hds.v1.Action\"\x11\n\x0f\x44\x65scribeRequest\"\xfb\x01\n\x10\x44\x65scribeResponse\x12\r\n\x05ready\x18\x01 \x01(\x08\x12)\n\x06policy\x18\x02 \x01(\x0b\x32\x19.hds.v1.PolicyDescription\x12\r\n\x05label\x18\x03 \x01(\t\x12\x17\n\x0frefused_version\x18\x04 \x01(\t\x12\x0f\n\x07refusal\x18\x05 \x01(\t\x12\x17\n\x0floaded_versions\x18\x06 \x03(\t\x12\x18\n\x10previous_version\x18\x07 \x01(\t\x12\x1e\n\x06shadow\x18\x08 \x01(\x0b\x32\x0e.hds.v1.Shadow\x12\x0f\n\x07streams\x18\t \x01(\r\x12\x10\n\x08troubles\x18\n \x03(\t\"\x84\x01\n\x06Shadow\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\x12\x0f\n\x07skipped\x18\x03 \x01(\x04\x12\x17\n\x0fmean_difference\x18\x04 \x01(\x01\x12\x1a\n\x12largest_difference\x18\x05 \x01(\x01\x12\x11\n\tunwritten\x18\x06 \x01(\x04\"+\n\x0fRollBackRequest\x12\x18\n\x10\x65xpected_version\x18\x01 \x01(\t\"9\n\x10RollBackResponse\x12\x14\n\x0cleft_version\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"#\n\x10SetShadowRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"\x13\n\x11SetShadowResponse*\x88\x02\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45RROR_CODE_SPEC_MISMATCH\x10\x01\x12\x1e\n\x1a\x45RROR_CODE_BAD_OBSERVATION\x10\x02\x12\x18\n\x14\x45RROR_CODE_NOT_READY\x10\x03\x12\x1b\n\x17\x45RROR_CODE_OUT_OF_ORDER\x10\x04\x12\x1e\n\x1a\x45RROR_CODE_NO_SUCH_VERSION\x10\x05\x12\x14\n\x10\x45RROR_CODE_STALE\x10\x06\x12\x19\n\x15\x45RROR_CODE_BAD_ACTION\x10\x07\x12\x19\n\x15\x45RROR_CODE_WRONG_TASK\x10\x08\x32\xbe\x01\n\rPolicyService\x12>\n\x07\x43ontrol\x12\x16.hds.v1.ControlRequest\x1a\x17.hds.v1.ControlResponse(\x01\x30\x01\x12.\n\x03\x41\x63t\x12\x12.hds.v1.ActRequest\x1a\x13.hds.v1.ActResponse\x12=\n\x08\x44\x65scribe\x12\x17.hds.v1.DescribeRequest\x1a\x18.hds.v1.DescribeResponse2\x95\x01\n\x12PolicyAdminService\x12=\n\x08RollBack\x12\x17.hds.v1.RollBackRequest\x1a\x18.hds.v1.RollBackResponse\x12@\n\tSetShadow\x12\x18.hds.v1.SetShadowRequest\x1a\x19.hds.v1.SetShadowResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.hds.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORCODE']._serialized_start=1528
-  _globals['_ERRORCODE']._serialized_end=1792
+  _globals['_ERRORCODE']._serialized_start=1566
+  _globals['_ERRORCODE']._serialized_end=1830
   _globals['_HELLO']._serialized_start=65
   _globals['_HELLO']._serialized_end=160
   _globals['_OBSERVATION']._serialized_start=162
@@ -57,19 +57,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEREQUEST']._serialized_start=995
   _globals['_DESCRIBEREQUEST']._serialized_end=1012
   _globals['_DESCRIBERESPONSE']._serialized_start=1015
-  _globals['_DESCRIBERESPONSE']._serialized_end=1248
-  _globals['_SHADOW']._serialized_start=1250
-  _globals['_SHADOW']._serialized_end=1363
-  _globals['_ROLLBACKREQUEST']._serialized_start=1365
-  _globals['_ROLLBACKREQUEST']._serialized_end=1408
-  _globals['_ROLLBACKRESPONSE']._serialized_start=1410
-  _globals['_ROLLBACKRESPONSE']._serialized_end=1467
-  _globals['_SETSHADOWREQUEST']._serialized_start=1469
-  _globals['_SETSHADOWREQUEST']._serialized_end=1504
-  _globals['_SETSHADOWRESPONSE']._serialized_start=1506
-  _globals['_SETSHADOWRESPONSE']._serialized_end=1525
-  _globals['_POLICYSERVICE']._serialized_start=1795
-  _globals['_POLICYSERVICE']._serialized_end=1985
-  _globals['_POLICYADMINSERVICE']._serialized_start=1988
-  _globals['_POLICYADMINSERVICE']._serialized_end=2137
+  _globals['_DESCRIBERESPONSE']._serialized_end=1266
+  _globals['_SHADOW']._serialized_start=1269
+  _globals['_SHADOW']._serialized_end=1401
+  _globals['_ROLLBACKREQUEST']._serialized_start=1403
+  _globals['_ROLLBACKREQUEST']._serialized_end=1446
+  _globals['_ROLLBACKRESPONSE']._serialized_start=1448
+  _globals['_ROLLBACKRESPONSE']._serialized_end=1505
+  _globals['_SETSHADOWREQUEST']._serialized_start=1507
+  _globals['_SETSHADOWREQUEST']._serialized_end=1542
+  _globals['_SETSHADOWRESPONSE']._serialized_start=1544
+  _globals['_SETSHADOWRESPONSE']._serialized_end=1563
+  _globals['_POLICYSERVICE']._serialized_start=1833
+  _globals['_POLICYSERVICE']._serialized_end=2023
+  _globals['_POLICYADMINSERVICE']._serialized_start=2026
+  _globals['_POLICYADMINSERVICE']._serialized_end=2175
 # @@protoc_insertion_point(module_scope)

@@ -138,7 +138,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("ready", "policy", "label", "refused_version", "refusal", "loaded_versions", "previous_version", "shadow", "streams")
+    __slots__ = ("ready", "policy", "label", "refused_version", "refusal", "loaded_versions", "previous_version", "shadow", "streams", "troubles")
     READY_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,7 @@ class DescribeResponse(_message.Message):
     PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
+    TROUBLES_FIELD_NUMBER: _ClassVar[int]
     ready: bool
     policy: PolicyDescription
     label: str
@@ -157,21 +158,24 @@ class DescribeResponse(_message.Message):
     previous_version: str
     shadow: Shadow
     streams: int
-    def __init__(self, ready: bool = ..., policy: _Optional[_Union[PolicyDescription, _Mapping]] = ..., label: _Optional[str] = ..., refused_version: _Optional[str] = ..., refusal: _Optional[str] = ..., loaded_versions: _Optional[_Iterable[str]] = ..., previous_version: _Optional[str] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ..., streams: _Optional[int] = ...) -> None: ...
+    troubles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ready: bool = ..., policy: _Optional[_Union[PolicyDescription, _Mapping]] = ..., label: _Optional[str] = ..., refused_version: _Optional[str] = ..., refusal: _Optional[str] = ..., loaded_versions: _Optional[_Iterable[str]] = ..., previous_version: _Optional[str] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ..., streams: _Optional[int] = ..., troubles: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Shadow(_message.Message):
-    __slots__ = ("version", "compared", "skipped", "mean_difference", "largest_difference")
+    __slots__ = ("version", "compared", "skipped", "mean_difference", "largest_difference", "unwritten")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     COMPARED_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
     MEAN_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
     LARGEST_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    UNWRITTEN_FIELD_NUMBER: _ClassVar[int]
     version: str
     compared: int
     skipped: int
     mean_difference: float
     largest_difference: float
-    def __init__(self, version: _Optional[str] = ..., compared: _Optional[int] = ..., skipped: _Optional[int] = ..., mean_difference: _Optional[float] = ..., largest_difference: _Optional[float] = ...) -> None: ...
+    unwritten: int
+    def __init__(self, version: _Optional[str] = ..., compared: _Optional[int] = ..., skipped: _Optional[int] = ..., mean_difference: _Optional[float] = ..., largest_difference: _Optional[float] = ..., unwritten: _Optional[int] = ...) -> None: ...
 
 class RollBackRequest(_message.Message):
     __slots__ = ("expected_version",)

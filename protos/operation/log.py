@@ -1,0 +1,95 @@
+"""The log of a service, on standard error: no line of a client's making, no line a thousand times."""
+
+import logging
+import time
+from collections.abc import Callable, Hashable
+from typing import Literal
+
+from protos.operation.text import printable, printable_lines
+
+MOST, WITHIN_S = 20, 60.0
+"""So many lines of one kind are written within such a time [s]; the others are counted."""
+KINDS = 500
+"""Kinds of lines that are told apart at a time."""
+QUIET = ("absl", "jax", "alembic")
+"""Libraries whose warnings alone are of interest."""
+
+Format = Literal["text", "json"]
+
+
+class RepeatLimit:
+    """Decides of lines, by their kind, whether they are written."""
+
+    def __init__(
+        self, most: int = MOST, within_s: float = WITHIN_S, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most, self._within_s, self._now = most, within_s, now
+        self._seen: dict[Hashable, tuple[float, int]] = {}
+        """When the first line of a kind came, and how many have come since."""
+
+    def take(self, kind: Hashable) -> bool:
+        """Return whether a line of `kind` is to be written."""
+        now = self._now()
+        began, count = self._seen.get(kind, (now, 0))
+        if now - began > self._within_s:
+            began, count = now, 0
+        if kind not in self._seen and len(self._seen) >= KINDS:
+            del self._seen[next(iter(self._seen))]
+        self._seen[kind] = began, count + 1
+        return count < self._most
+
+    def over(self) -> list[tuple[Hashable, int]]:
+        """Return the kinds whose time is over, each with how many lines of it were left out, if any were."""
+        now = self._now()
+        ended = [kind for kind, (began, _) in self._seen.items() if now - began > self._within_s]
+        counts = [(kind, self._seen.pop(kind)[1] - self._most) for kind in ended]
+        return [(kind, left_out) for kind, left_out in counts if left_out > 0]
+
+
+class Formatter(logging.Formatter):
+    """Lines of text, in which what a client said can neither begin a line nor steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and a traceback below it."""
+        record.message = printable(record.getMessage())
+        line = self.formatMessage(_timed(self, record))
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        return line + (f"\n{printable_lines(record.exc_text)}" if record.exc_text else "")
+
+
+def _timed(formatter: logging.Formatter, record: logging.LogRecord) -> logging.LogRecord:
+    record.asctime = formatter.formatTime(record, formatter.datefmt)
+    return record
+
+
+class LimitedHandler(logging.StreamHandler):
+    """Writes to standard error, but not the same kind of line over and over."""
+
+    def __init__(self, limit: RepeatLimit | None = None) -> None:
+        super().__init__()
+        self._limit = limit or RepeatLimit()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, if it is not one too many of its kind, and before it what was left out earlier."""
+        for (name, level, words), left_out in self._limit.over():  # pyright: ignore[reportGeneralTypeIssues]
+            message = "%d more lines like %r were left out"
+            super().emit(logging.LogRecord(name, level, "", 0, message, (left_out, words), None))
+        if self._limit.take((record.name, record.levelno, str(record.msg))):
+            super().emit(record)
+
+
+def configure(form: Format = "text") -> None:
+    """Let everything of this process log to standard error, as text or as a JSON object a line."""
+    handler = LimitedHandler()
+    words = "%(asctime)s %(name)s %(levelname)s %(message)s"
+    handler.setFormatter(_json(words) if form == "json" else Formatter(words))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _json(words: str) -> logging.Formatter:
+    from pythonjsonlogger.json import JsonFormatter
+
+    return JsonFormatter(words)

@@ -1,0 +1,89 @@
+"""Whether a client's certificate is still good, asked again while its connection lasts.
+
+The handshake asks once. An authority that is taken out of the file afterwards, or a certificate that ends,
+would keep what is open; so the certificate that gRPC remembers of the connection is looked at again.
+"""
+
+import datetime
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+LOG = logging.getLogger("transport")
+
+
+class TrustedCertificates:
+    """The authorities of a file, which is read anew when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it holds no certificate in PEM.
+        """
+        self._path = path
+        self._stamp = self._now()
+        self._authorities = _read(path)
+        self._judged: dict[bytes, tuple[bool, datetime.datetime]] = {}
+        """By a certificate's PEM: whether its authority is trusted, and when it ends."""
+
+    def why_not(self, context: grpc.aio.ServicerContext) -> str:
+        """Return why the certificate of the call's connection is not good; empty if it is."""
+        self._reread()
+        shown = context.auth_context()
+        told = shown.get("x509_pem_cert_chain") or shown.get("x509_pem_cert")
+        if not told:
+            return ""  # the handshake let it through; there is none without a certificate
+        pem = bytes(next(iter(told)))
+        if pem not in self._judged:
+            if len(self._judged) > 1_000:
+                self._judged.clear()
+            self._judged[pem] = self._judge(pem)
+        trusted, until = self._judged[pem]
+        if not trusted:
+            return f"the client's certificate is of no authority in {self._path.name} any more"
+        if datetime.datetime.now(datetime.UTC) > until:
+            return f"the client's certificate ended at {until:%Y-%m-%d %H:%M UTC}"
+        return ""
+
+    def _judge(self, pem: bytes) -> tuple[bool, datetime.datetime]:
+        from cryptography import x509
+        from cryptography.exceptions import InvalidSignature
+
+        chain = x509.load_pem_x509_certificates(pem)
+        for certificate in chain:  # the client's own first, then those between it and the authority
+            for authority in self._authorities:
+                try:
+                    certificate.verify_directly_issued_by(authority)
+                except (ValueError, TypeError, InvalidSignature):
+                    continue
+                return True, chain[0].not_valid_after_utc
+        return False, chain[0].not_valid_after_utc
+
+    def _now(self) -> tuple[int, int, int]:
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _reread(self) -> None:
+        try:
+            stamp = self._now()
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            self._authorities = _read(self._path)
+            self._judged.clear()
+            LOG.info("read the authorities of clients anew from %s", self._path)
+        except (OSError, ValueError) as error:
+            LOG.error("the authorities read before stay in force: %s", error)
+
+
+def _read(path: Path) -> "list[x509.Certificate]":
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificates(path.read_bytes())
