@@ -24,7 +24,7 @@ from real_env.guard import Guard, PlantFailed, PlantHung, PlantReleased
 from real_env.interrupt import WayOut
 from real_env.limits import Limits
 from real_env.plant import Diverged, Reading
-from real_env.plants import DESCRIPTIONS, PlantBroken, device_of, make_plant
+from real_env.plants import DESCRIPTIONS, PlantBroken, device_of, make_plant, port_of
 from real_env.rig import RigInUse, StopIsLatched, rig_of
 from real_env.spool import default_spool
 from real_env.users_code import users_line
@@ -103,6 +103,8 @@ def _findings(
     name = command.rig or device_of(command.plant)
     known = rig_of(name, command.spool, real=True)
     known.check_free()
+    if (port := port_of(command.plant)) and port != name:
+        at_end.enter_context(rig_of(port, command.spool, real=True).locked())
     if command.move:
         known.check()
     plant = make_plant(command.plant, command.seed, command.access)

@@ -10,6 +10,7 @@ from real_env.interrupt import run_interruptibly
 from real_env.options import Run
 from real_env.plants import DESCRIPTIONS
 from real_env.run import run
+from real_env.spool_command import SpoolCommand, spool
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,15 @@ class Plants:
 def main() -> None:
     """Entry point of `hds-real-env`."""
     command = tyro.extras.subcommand_cli_from_dict(
-        {"run": Run, "check": Check, "plants": Plants},
+        {"run": Run, "check": Check, "plants": Plants, "spool": SpoolCommand},
         prog="hds-real-env",
         description="Drive a plant with the served policy, and record what it does.",
     )
     if isinstance(command, Plants):
         print("\n".join(f"{name:26} {words}" for name, words in DESCRIPTIONS.items()))
         return
+    if isinstance(command, SpoolCommand):
+        sys.exit(spool(command))
     if isinstance(command, Check):
         sys.exit(run_interruptibly(lambda way_out: check(command, way_out)))
     sys.exit(run_interruptibly(lambda way_out: run(command, way_out)))

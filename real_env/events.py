@@ -2,8 +2,12 @@
 
 import contextlib
 import json
+import re
 import sys
 import threading
+
+from protos.operation.log import RepeatLimit
+from protos.operation.text import printable_lines
 
 
 class Events:
@@ -12,9 +16,16 @@ class Events:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._lock = threading.Lock()
+        self._limit = RepeatLimit()
 
     def say(self, message: str) -> None:
-        """Say `message`. A terminal that is gone is no reason to stop."""
+        """Say `message`, if the like was not said many times within a minute, without what steers a terminal.
+
+        A terminal that is gone is no reason to stop.
+        """
+        message = printable_lines(message)
+        if not self._limit.take(re.sub(r"\d+", "#", message)):
+            return
         if self._as_json:
             self.emit("message", text=message)
             return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from protos.hds import v1
+from protos.operation.supervisor import keep_thread
 from protos.transport.access import Access
 from real_env.answers import Miss
 from real_env.clock import Clock
@@ -43,7 +44,7 @@ class PolicyLink:
         self._spec = spec
         self._clock = clock
         self._say = SayOnce(say)
-        self._channel = access.channel(address, CHANNEL_OPTIONS)
+        self._channel = access.followed(address, CHANNEL_OPTIONS)
         self._condition = threading.Condition()
         self._answer: v1.Action | v1.Error | None = None
         self._outbox: queue.SimpleQueue[v1.ControlRequest | None] | None = None
@@ -53,8 +54,7 @@ class PolicyLink:
         self._asked: dict[int, tuple[int, int]] = {}
         """When observations without an answer were sent, and their deadlines [ns], by sequence number."""
         self._late: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self._run, name="policy-link", daemon=True)
-        self._thread.start()
+        self._thread = keep_thread("the stream to the controller", self._run, self._stopping, self._say)
 
     def wait_until_served(self, timeout: float) -> v1.PolicyDescription | None:
         """Return the policy once the controller has welcomed the plant, None if not within `timeout` [s].
@@ -116,7 +116,7 @@ class PolicyLink:
             except grpc.RpcError as error:
                 if self._stopping.is_set():
                     return
-                if not retryable(error):
+                if not retryable(error, self._welcome is not None):
                     self._refuse(f"the controller at {self.address} failed: {reason(error)}")
                     return
                 self._say(f"waiting for the controller at {self.address} ({reason(error)})")
@@ -132,7 +132,7 @@ class PolicyLink:
         )
         outbox.put(v1.ControlRequest(hello=hello))
         try:
-            for response in v1.PolicyServiceStub(self._channel).Control(_until_none(outbox)):
+            for response in v1.PolicyServiceStub(self._channel.now()).Control(_until_none(outbox)):
                 if not self._take(response, outbox):
                     break
             return self._outbox is outbox

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-FIRST_WAIT_S = 0.1
+from protos.operation import supervisor
+from protos.operation.text import printable, shortened
+
 LONGEST_WAIT_S = 2.0
 CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -16,10 +18,7 @@ CHANNEL_OPTIONS = (
 
 def back_off() -> Iterator[float]:
     """Yield waits [s] that double from 0.1 to 2."""
-    wait = FIRST_WAIT_S
-    while True:
-        yield wait
-        wait = min(2.0 * wait, LONGEST_WAIT_S)
+    return supervisor.back_off(LONGEST_WAIT_S)
 
 
 def reason(error: grpc.RpcError) -> str:
@@ -27,13 +26,31 @@ def reason(error: grpc.RpcError) -> str:
     if not isinstance(error, grpc.Call):
         return str(error)
     details = (error.details() or "").splitlines() or [""]
-    return f"{error.code().name.lower()}: {details[0]}"
+    return f"{error.code().name.lower()}: {printable(shortened(details[0], 500))}"
 
 
-def retryable(error: grpc.RpcError) -> bool:
-    """Return whether trying again later can help."""
-    codes = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
-    return isinstance(error, grpc.Call) and error.code() in codes
+FINAL = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+"""What stays as it is however often one asks; a server that is away, overloaded or faulty comes back."""
+RIGHTS = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+
+
+def retryable(error: grpc.RpcError, was_let_in: bool = False) -> bool:
+    """Return whether trying again later can help.
+
+    Who was let in before may be again, once a token or a certificate has been renewed on both sides.
+    """
+    if not isinstance(error, grpc.Call):
+        return False
+    return error.code() not in FINAL and (was_let_in or error.code() not in RIGHTS)
 
 
 class SayOnce:

@@ -1,7 +1,6 @@
 """A rig's identity: its emergency stop, latched on disk, and its lock, wherever a run is started."""
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from protos.operation.lock import InUse, lock
 from protos.state import VARIABLE, rig_dirs
 
 
@@ -97,12 +97,11 @@ class Rig:
 
     def _lock(self, file: IO[str]) -> None:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another run"
+            lock(file)
+        except InUse as error:
             raise RigInUse(
-                f"rig {self.name!r} is driven by {holder}; if it is another rig, give each its own --rig NAME"
+                f"rig {self.name!r} is driven by {error.holder}; if it is another rig, give each its own "
+                "--rig NAME"
             ) from error
 
     def _latches(self) -> list[Path]:

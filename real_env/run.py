@@ -5,11 +5,15 @@ import functools
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from protos.hds import v1
+from protos.operation.supervisor import keep_thread
+from protos.transport.access import Access
+from protos.transport.expiry import LOOK_S, ExpiryWatch
 from protos.words import score_in_words
 from real_env import phases
 from real_env.clock import VirtualClock, WallClock
@@ -22,7 +26,7 @@ from real_env.guard import Guard
 from real_env.interrupt import WayOut
 from real_env.options import Run, as_asked, wanted_phases
 from real_env.plant import Plant, PlantSpec
-from real_env.plants import PlantBroken, device_of, make_plant
+from real_env.plants import PlantBroken, device_of, make_plant, port_of
 from real_env.policy_link import PolicyLink, Refused
 from real_env.rig import Rig, RigInUse, StopIsLatched, rig_of
 from real_env.session import Session, new_session_id
@@ -96,11 +100,13 @@ def _tell_failure(events: Events, why: str, cause: BaseException | None, command
 
 def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.ExitStack) -> Prepared:
     """Return everything that a run needs; `at_end` lets go of it, the plant first."""
-    spool = Spool(command.spool, command.spool_limit)
+    spool = Spool(command.spool, command.spool_limit, events.say)
     at_end.callback(spool.close)
     name = command.rig or device_of(command.plant)
     known = rig_of(name, command.spool, real=True)
     known.check_free()  # before the plant is made, which may be there already
+    if (port := port_of(command.plant)) and port != name:
+        at_end.enter_context(rig_of(port, command.spool, real=True).locked())
     if not command.reset_stop:
         known.check()
     events.say(f"preparing plant {command.plant} …")
@@ -119,6 +125,7 @@ def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.
     letting_go.pop_all()
     letting_go.callback(_let_go, guard, events)
     way_out.let_go = guard.let_go
+    _watch_certificates(command.access, events, at_end)
     session = v1.Session(id=new_session_id(), task=command.task, plant=spec.message())
     uplink = Uplink(command.trainer, command.access, spool, session.id, events.say)
     at_end.callback(_send_rest, uplink, spool, events)
@@ -141,6 +148,22 @@ def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.
         start_ns=runner.start_ns,
     )
     return Prepared(runner, rig)
+
+
+def _watch_certificates(access: Access, events: Events, at_end: contextlib.ExitStack) -> None:
+    """Warn of certificates that end soon, from a thread."""
+    if not access.certificates():
+        return
+    watch, ended = ExpiryWatch(access.certificates(), events.say, time.time), threading.Event()
+
+    def look() -> None:
+        while True:
+            watch.look()
+            if ended.wait(LOOK_S):
+                return
+
+    keep_thread("watching certificates", look, ended, events.say)
+    at_end.callback(ended.set)
 
 
 def _let_go(guard: Guard, events: Events) -> None:
@@ -185,7 +208,13 @@ def _send_rest(uplink: Uplink, spool: Spool, events: Events) -> None:
     with contextlib.suppress(RefusedByTrainer):
         uplink.flush(1.0)
     uplink.close()
-    if left := spool.waiting():
+    refused = sum(kept.transitions for kept in spool.kept() if kept.refused)
+    if refused:
+        events.say(
+            f"{refused} transitions that the trainer refuses are set aside in {spool.path}; "
+            "'hds-real-env spool list' shows them"
+        )
+    if (left := spool.waiting() - refused) > 0:
         events.say(f"{left} transitions wait in {spool.path}; the next run sends them")
 
 

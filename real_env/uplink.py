@@ -1,5 +1,7 @@
 """The stream to the trainer: everything in the spool, in order, until it is acknowledged."""
 
+import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,11 +9,15 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from protos.hds import v1
+from protos.operation.supervisor import keep_thread
 from protos.transport.access import Access
 from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason
-from real_env.spool import Spool, SpoolFull
+from real_env.spool import Spool, SpoolFull, Unreadable
 
-BATCH = 50
+BATCH, MESSAGE_BYTES = 50, 1 << 20
+"""Transitions and bytes of a message."""
+LARGEST_BYTES = (4 << 20) - (64 << 10)
+"""What a trainer takes in a message, less what goes with the transitions."""
 SCORE_S = 60.0
 """The first score takes a trainer a while."""
 LOOK_S = 0.25
@@ -41,13 +47,13 @@ class Uplink:
         self._live = live_session
         self._spool = spool
         self._say = SayOnce(say)
-        self._channel = access.channel(address, CHANNEL_OPTIONS)
+        self._channel = access.followed(address, CHANNEL_OPTIONS)
+        self._writer = secrets.token_hex(8)
         self._changed = threading.Condition()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._refusal = ""
         self._refused: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
-        self._thread.start()
+        self._thread = keep_thread("sending to the trainer", self._run, self._stopping, self._say)
 
     def notify(self) -> None:
         """Tell the thread that the spool has something new."""
@@ -90,7 +96,7 @@ class Uplink:
         None is told once `ended()`.
         """
         wanted = v1.ScorePoliciesRequest(selection=v1.Selection(sessions=[session]))
-        call = v1.ExperienceServiceStub(self._channel).ScorePolicies.future(wanted, timeout=SCORE_S)
+        call = v1.ExperienceServiceStub(self._channel.now()).ScorePolicies.future(wanted, timeout=SCORE_S)
         while not ended():
             try:
                 return list(call.result(timeout=LOOK_S).scores)
@@ -104,32 +110,32 @@ class Uplink:
     def close(self) -> None:
         """End the stream; what is not acknowledged stays in the spool."""
         with self._changed:
-            self._stopping = True
+            self._stopping.set()
             self._changed.notify_all()
         self._channel.close()
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         waits = back_off()
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 for session in self._sessions():
                     self._send(session)
                     waits = back_off()
                 with self._changed:
-                    self._changed.wait_for(lambda: self._stopping or self._sessions())
+                    self._changed.wait_for(lambda: self._stopping.is_set() or self._sessions())
             except GapFound as error:
                 self._say(f"the trainer at {self.address} asks again: {error}")
-            except (grpc.RpcError, ValueError, SpoolFull) as error:
-                if self._stopping:
+            except (grpc.RpcError, ValueError, SpoolFull, sqlite3.Error) as error:
+                if self._stopping.is_set():
                     return
                 self._say(self._trouble(error))
                 with self._changed:
-                    self._changed.wait_for(lambda: self._stopping, next(waits))
+                    self._changed.wait_for(self._stopping.is_set, next(waits))
 
     def _trouble(self, error: Exception) -> str:
         """Return what keeps transitions from being sent, and that none is lost."""
-        if isinstance(error, SpoolFull):
+        if isinstance(error, SpoolFull | sqlite3.Error):
             return f"sending waits: {error}"
         why = reason(error) if isinstance(error, grpc.RpcError) else str(error)
         return f"waiting for the trainer at {self.address} ({why}); transitions are kept on disk"
@@ -141,9 +147,13 @@ class Uplink:
 
     def _send(self, session: v1.Session) -> None:
         """Send one session from the trainer's watermark until the spool holds no more of it."""
-        stub = v1.ExperienceServiceStub(self._channel)
+        stub = v1.ExperienceServiceStub(self._channel.now())
         watermark = stub.GetWatermark(v1.GetWatermarkRequest(session=session.id), timeout=5.0)
-        first = self._spool.read(session.id, 0, 1)
+        try:
+            first = self._spool.read(session.id, 0, 1)
+        except Unreadable as error:
+            self._refuse(session, str(error))
+            return
         if first and first[0].sequence > watermark.next_sequence:
             missing = f"{watermark.next_sequence} to {first[0].sequence - 1}"
             self._refuse(
@@ -151,42 +161,78 @@ class Uplink:
             )
             return
         self._acknowledge(session.id, watermark.next_sequence)
-        broken = threading.Event()
+        broken, unsendable = threading.Event(), list[str]()
+        call = stub.Append(self._batches(session, watermark.next_sequence, broken, unsendable))
         try:
-            for response in stub.Append(self._batches(session, watermark.next_sequence, broken)):
+            for response in call:
                 if response.refusal:
                     self._refuse(session, response.refusal)
                     return
                 if response.gap:
                     raise GapFound(response.gap)
                 self._acknowledge(session.id, response.next_sequence)
+            if unsendable:
+                self._refuse(session, unsendable[0])
         finally:
             broken.set()
             self.notify()
+            call.cancel()
 
     def _batches(
-        self, session: v1.Session, first: int, broken: threading.Event
+        self, session: v1.Session, first: int, broken: threading.Event, unsendable: list[str]
     ) -> Iterator[v1.AppendRequest]:
-        """Yield what the spool has and gets; end when the session is over, or the stream is."""
-        while True:
-            transitions = self._spool.read(session.id, first, BATCH)
-            if transitions:
-                yield v1.AppendRequest(session=session, transitions=transitions)
-                first = transitions[-1].sequence + 1
-            elif session.id != self._live or not self._await_more(session.id, first, broken):
-                return
+        """Yield what the spool has and gets; end when the session is over, or the stream is.
+
+        Where something can never be sent, end too, and say why in `unsendable`.
+        """
+        try:
+            while True:
+                transitions = self._fitting(session.id, first)
+                if transitions:
+                    yield v1.AppendRequest(session=session, transitions=transitions, writer=self._writer)
+                    first = transitions[-1].sequence + 1
+                elif session.id != self._live or not self._await_more(session.id, first, broken):
+                    return
+        except Unreadable as error:
+            unsendable.append(str(error))
+        except sqlite3.Error as error:
+            self._say(f"sending waits: {error}")
+
+    def _fitting(self, session: str, first: int) -> list[v1.Transition]:
+        """Return what is next of a session, as much as fits into a message.
+
+        Raises:
+            Unreadable: the next one is damaged, or too large for any message.
+        """
+        try:
+            waiting = self._spool.read(session, first, BATCH)
+        except Unreadable:
+            waiting = self._spool.read(session, first, 1)  # those before the damaged one are sent
+        size, found = 0, []
+        for transition in waiting:
+            size += transition.ByteSize()
+            if found and size > MESSAGE_BYTES:
+                break
+            found.append(transition)
+        if size > LARGEST_BYTES and len(found) == 1:
+            raise Unreadable(f"transition {first} takes {size} bytes; a message holds {LARGEST_BYTES}")
+        return found
 
     def _await_more(self, session: str, first: int, broken: threading.Event) -> bool:
         """Wait until the spool has `first`; return False if the uplink or the stream ended before."""
         with self._changed:
-            ended = lambda: self._stopping or broken.is_set()  # noqa: E731
+            ended = lambda: self._stopping.is_set() or broken.is_set()  # noqa: E731
             self._changed.wait_for(lambda: ended() or self._spool.read(session, first, 1))
             return not ended()
 
     def _refuse(self, session: v1.Session, why: str) -> None:
         message = f"the trainer at {self.address} refuses session {session.id}: {why}"
-        self._say(f"{message}; its transitions stay in {self._spool.path}")
+        self._say(
+            f"{message}; its transitions stay in {self._spool.path}: 'hds-real-env spool list' shows them, "
+            "'spool discard' deletes them"
+        )
         self._refused.add(session.id)
+        self._spool.refuse(session.id, why)
         if session.id == self._live:
             self._refusal = message
         self.notify()

@@ -62,10 +62,15 @@ def publish_policy(
 
     async def publish() -> str:
         trainer = Trainer(state_dir, "", open_to_all=True)
-        chosen = parameters(seed, spec) if tree is None else tree
-        version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec, task))
-        job = v1.Job(options=v1.TrainingOptions(task=task, label=label))
-        await trainer.publish(job, Published(version, "", 0.0, {"simulation_success": 0.5}, Verdict(True)))
+        try:
+            chosen = parameters(seed, spec) if tree is None else tree
+            version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec, task))
+            job = v1.Job(options=v1.TrainingOptions(task=task, label=label))
+            await trainer.publish(
+                job, Published(version, "", 0.0, {"simulation_success": 0.5}, Verdict(True))
+            )
+        finally:
+            trainer.close()
         return version
 
     return asyncio.run(publish())

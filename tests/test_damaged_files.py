@@ -34,7 +34,7 @@ def recordings() -> list[Recording]:
                     episode=sequence // 50,
                     purpose=v1.PURPOSE_COLLECT,
                     x=chance.normal(size=4),
-                    u_requested=[chance.normal()],
+                    u_requested=[chance.uniform(-1.0, 1.0)],
                     u_applied=[chance.normal()],
                     x_next=chance.normal(size=4),
                     t_ns=40_000_000 * sequence,

@@ -46,12 +46,12 @@ def transition(sequence: int, episode: int = 0, purpose: int = COLLECT) -> Trans
     )
 
 
-def opened(database: str) -> ExperienceStore:
+def opened(database: str | sa.URL) -> ExperienceStore:
     return ExperienceStore(open_database(database))
 
 
 @pytest.fixture
-def store(database: str) -> ExperienceStore:
+def store(database: str | sa.URL) -> ExperienceStore:
     return opened(database)
 
 
@@ -149,13 +149,13 @@ def test_episodes_are_grouped_and_filtered_by_purpose(store: ExperienceStore) ->
     assert not store.episodes(Selection(task="another"))
 
 
-def append_for_ever(database: str, pipe: Connection) -> None:
+def append_for_ever(database: str | sa.URL, pipe: Connection) -> None:
     store = opened(database)
     for sequence in range(1_000_000):
         pipe.send(store.append(SESSION, [transition(sequence)]))
 
 
-def test_every_acknowledged_transition_survives_the_death_of_the_process(database: str) -> None:
+def test_every_acknowledged_transition_survives_the_death_of_the_process(database: str | sa.URL) -> None:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=append_for_ever, args=(database, theirs))
     process.start()
@@ -212,7 +212,9 @@ def test_one_transaction_takes_batches_of_many_sessions_and_leaves_out_the_one_w
     assert (store.watermark("s1"), store.watermark("s2")) == (3, 0)
 
 
-def test_what_is_forgotten_is_noted_and_not_taken_in_again(store: ExperienceStore, database: str) -> None:
+def test_what_is_forgotten_is_noted_and_not_taken_in_again(
+    store: ExperienceStore, database: str | sa.URL
+) -> None:
     rows = [transition(i) for i in range(4)]
     store.append(SESSION, rows)
     assert store.forget(["s1"]) == 4
@@ -232,6 +234,8 @@ def test_a_database_from_before_migrations_keeps_its_episodes(tmp_path: Path) ->
     with contextlib.closing(sqlite3.connect(tmp_path / "old.sqlite")) as old:
         for table in ("episodes", "tags", "audit", "alembic_version"):
             old.execute(f"DROP TABLE {table}")
+        old.execute("DROP INDEX sessions_by_time")
+        old.execute("ALTER TABLE policies DROP COLUMN pruned_ns")
         for column in ("begun_ns", "source"):
             old.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
         old.execute("ALTER TABLE transitions DROP COLUMN end_cause")
@@ -249,16 +253,16 @@ def test_a_database_from_before_migrations_keeps_its_episodes(tmp_path: Path) ->
     assert labels.labelled("stable") == ("pendulum", "aaa"), "a label goes to the task of its policy"
 
 
-def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str) -> None:
+def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str | sa.URL) -> None:
     with open_database(database).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         assert compare_metadata(context, METADATA) == []
 
 
-def test_a_database_of_a_newer_version_is_left_alone(database: str) -> None:
+def test_a_database_of_a_newer_version_is_left_alone(database: str | sa.URL) -> None:
     with open_database(database).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0003'"):
+    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0004'"):
         open_database(database)
 
 

@@ -83,8 +83,9 @@ class Servers:
         stub = v1.ExperienceServiceStub(self.trainer)
         stored = stub.GetWatermark(v1.GetWatermarkRequest(session="valid")).next_sequence
         row = v1.Transition(
-            sequence=stored, x=[0.0] * 4, x_next=[0.0] * 4, u_applied=[0.0], purpose=v1.PURPOSE_COLLECT
-        )
+            sequence=stored, x=[0.0] * 4, x_next=[0.0] * 4, u_applied=[0.0], purpose=v1.PURPOSE_COLLECT,
+            action_source=v1.ACTION_SOURCE_POLICY,
+        )  # fmt: skip
         batch = v1.AppendRequest(session=session, transitions=[row])
         assert next(iter(stub.Append(iter([batch])))).next_sequence == stored + 1
 

@@ -194,7 +194,7 @@ def test_a_refit_uses_what_is_selected_and_can_be_repeated_to_the_last_bit(
     assert more.metrics["real_seconds"] == pytest.approx(150 * 0.04)
     for wanted, message in (
         ({"data": v1.Selection(tags=["hot"])}, "there is no such data to refit from"),
-        ({"data_of": "0000"}, "no policies begin with '0000'"),
+        ({"data_of": "0000"}, "no policy begins with '0000'"),
         ({"data_of": "0", "data": v1.Selection(tags=["hot"])}, "give either data_of, a version, or"),
         ({"data": v1.Selection(since_unix_ns=2, until_unix_ns=1)}, "'since' is not before 'until'"),
     ):

@@ -65,7 +65,10 @@ def control(channel: grpc.Channel) -> v1.ControlResponse:
 
 def append(channel: grpc.Channel) -> v1.AppendResponse:
     session = v1.Session(id="s1", task="cartpole_swingup", plant=PLANT)
-    row = v1.Transition(x=[0.0] * 4, x_next=[0.0] * 4, u_applied=[0.0], purpose=v1.PURPOSE_COLLECT)
+    row = v1.Transition(
+        x=[0.0] * 4, x_next=[0.0] * 4, u_applied=[0.0], purpose=v1.PURPOSE_COLLECT,
+        action_source=v1.ACTION_SOURCE_POLICY,
+    )  # fmt: skip
     request = v1.AppendRequest(session=session, transitions=[row])
     return next(iter(v1.ExperienceServiceStub(channel).Append(iter([request]), timeout=10.0)))
 

@@ -33,15 +33,15 @@ KINDS = {"parquet": "out.parquet", "mcap": "out.mcap", "minari": "datasets"}
 def awkward(sequence: int, name: str) -> v1.Transition:
     """A transition with all that is hard to keep: NaN, denormals, -0, no request, texts, jumps."""
     chance = np.random.default_rng(sequence + len(name))
-    hard = [np.nan, 1e-45, -0.0, 3.4e38]
+    hard = [3.4e38, 1e-45, -0.0, -10.0] if sequence % 8 < 4 else [np.nan] * 4
     x = chance.normal(size=4).astype(np.float32)
     return v1.Transition(
         sequence=sequence,
         episode=sequence // 4,
         purpose=v1.PURPOSE_EVALUATE if sequence // 4 == 1 else v1.PURPOSE_COLLECT,
         x=x,
-        u_requested=[] if sequence % 3 == 0 else [chance.normal()],
-        u_applied=[hard[sequence % 4]],
+        u_requested=[] if sequence % 3 == 0 else [chance.uniform(-1.0, 1.0)],
+        u_applied=[[10.0, 1e-45, -0.0, -10.0][sequence % 4]],
         x_next=chance.normal(size=4) if sequence % 4 < 3 else hard,
         t_ns=40_000_000 * sequence + 1,
         terminated=sequence == 3,
@@ -274,11 +274,16 @@ def test_experience_is_told_tagged_and_forgotten(filled: str, tmp_path: Path) ->
     assert "say which: --data.sessions" in everything.stderr
 
 
+@pytest.fixture
+def version(publish: Callable[..., str]) -> str:
+    """A published policy."""
+    return publish()
+
+
 def test_a_backup_of_a_running_trainer_restores_into_either_database(
-    filled: str, tmp_path: Path, database: str, publish: Callable[..., str]
+    version: str, filled: str, tmp_path: Path, database: str
 ) -> None:
     state = ["--state-dir", str(tmp_path / "trainer")]
-    version = publish()
     command("backup", "--out", str(tmp_path / "backup"), *state)
     other, where = Programs(tmp_path / "other"), str(tmp_path / "other" / "trainer")
     try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from protos.operation.text import printable_lines
 from protos.transport.commands import Certs, Token
 from trainer.client import CallFailed
 from trainer.commands.backup import Backup, Restore
@@ -13,7 +14,7 @@ from trainer.commands.dynamics import FitDynamics, ScoreDynamics
 from trainer.commands.experience import Experience, Forget, Tag
 from trainer.commands.gating import GateRefused
 from trainer.commands.jobs import Cancel, Jobs
-from trainer.commands.policies import Policies, Promote
+from trainer.commands.policies import Policies, Promote, Prune
 from trainer.commands.serve import Serve
 from trainer.commands.training import Refit, Train
 from trainer.commands.transfer import Export, Import
@@ -33,6 +34,7 @@ COMMANDS = {
     "restore": Restore,
     "policies": Policies,
     "promote": Promote,
+    "prune": Prune,
     "jobs": Jobs,
     "cancel": Cancel,
     "certs": Certs,
@@ -48,10 +50,10 @@ def outcome(words: Sequence[str] | None = None) -> int:
     try:
         command.run()
     except GateRefused as error:
-        print(f"hds-trainer: {error}", file=sys.stderr)
+        print(f"hds-trainer: {printable_lines(str(error))}", file=sys.stderr)
         return 3
     except (CallFailed, OSError, ValueError) as error:
-        print(f"hds-trainer: {error}", file=sys.stderr)
+        print(f"hds-trainer: {printable_lines(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

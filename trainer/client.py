@@ -1,16 +1,23 @@
 """What the command line and the demo ask of a running trainer."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import grpc
 
 from protos.hds import v1
+from protos.operation.supervisor import back_off
+from protos.operation.text import printable, shortened
 from protos.transport.access import Access
 from protos.transport.handshake import CertificateRefused
 
 CALL_S = 10.0
 LONG_CALL_S = 300.0
 CONNECT_S = 3.0
+PAGE = 500
+TRIES = 5
+"""How often a trainer is asked again that takes no call now."""
 CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 << 20),)  # some 500 000 episodes of a session
 
 
@@ -43,7 +50,15 @@ class TrainerClient:
             ) from None
 
     def call(self, method: Callable, request: object, timeout: float | None = CALL_S) -> object:
-        """Return the response of one unary call."""
+        """Return the response of one unary call; a trainer that has too much to do is asked again."""
+        waits = back_off()
+        for _ in range(TRIES):
+            try:
+                return method(request, timeout=timeout)
+            except grpc.RpcError as error:
+                if not _overloaded(error):
+                    raise self._failure(error) from error
+                time.sleep(next(waits))
         try:
             return method(request, timeout=timeout)
         except grpc.RpcError as error:
@@ -60,7 +75,8 @@ class TrainerClient:
             raise self._failure(error) from error
         if job is None or job.state != v1.JOB_STATE_SUCCEEDED:
             state = v1.JobState.Name(job.state).removeprefix("JOB_STATE_").lower() if job else "lost"
-            raise CallFailed(f"job {job_id} {state}" + (f": {job.error}" if job and job.error else ""))
+            why = f": {printable(job.error)}" if job and job.error else ""
+            raise CallFailed(f"job {job_id} {state}{why}")
         return job
 
     def job(self, job_id: str) -> v1.Job:
@@ -71,10 +87,22 @@ class TrainerClient:
 
     def policies(self) -> list[v1.PolicyRecord]:
         """Return every published policy, oldest first."""
-        request = v1.ListPoliciesRequest()
-        response = self.call(self.registry.ListPolicies, request, timeout=LONG_CALL_S)
-        assert isinstance(response, v1.ListPoliciesResponse)
-        return list(response.policies)
+        return [
+            policy
+            for page in self._pages(self.registry.ListPolicies, v1.ListPoliciesRequest())
+            for policy in page.policies
+        ]
+
+    def jobs(self) -> list[v1.Job]:
+        """Return every job, oldest first."""
+        pages = self._pages(self.training.ListJobs, v1.ListJobsRequest())
+        return [job for page in pages for job in page.jobs]
+
+    def policy_named(self, name: str, task: str = "") -> v1.ResolvePolicyResponse:
+        """Return which policy is meant by a version, its first digits, or a label."""
+        response = self.call(self.registry.ResolvePolicy, v1.ResolvePolicyRequest(name=name, task=task))
+        assert isinstance(response, v1.ResolvePolicyResponse)
+        return response
 
     def start_training(self, options: v1.TrainingOptions) -> v1.Job:
         """Queue a training in the simulator."""
@@ -93,25 +121,24 @@ class TrainerClient:
         return self.episodes_of(v1.Selection(sessions=[session] if session else (), purpose=purpose))
 
     def episodes_of(self, wanted: v1.Selection) -> list[v1.Episode]:
-        """Return the scored episodes of a selection."""
-        found = []
-        for summary in self.sessions(wanted):  # one at a time: an answer must fit into a message
-            one = v1.Selection()
-            one.CopyFrom(wanted)
-            one.ClearField("sessions")
-            one.sessions.append(summary.session.id)
-            request = v1.ListEpisodesRequest(selection=one)
-            response = self.call(self.experience.ListEpisodes, request, timeout=LONG_CALL_S)
-            assert isinstance(response, v1.ListEpisodesResponse)
-            found += response.episodes
-        return found
+        """Return the scored episodes of a selection, by session and sequence."""
+        pages = self._pages(self.experience.ListEpisodes, v1.ListEpisodesRequest(selection=wanted))
+        return [episode for page in pages for episode in page.episodes]
 
     def sessions(self, wanted: v1.Selection) -> list[v1.SessionSummary]:
         """Return what is stored of the sessions of a selection, oldest first."""
-        request = v1.ListSessionsRequest(selection=wanted)
-        response = self.call(self.experience.ListSessions, request, timeout=LONG_CALL_S)
-        assert isinstance(response, v1.ListSessionsResponse)
-        return list(response.sessions)
+        pages = self._pages(self.experience.ListSessions, v1.ListSessionsRequest(selection=wanted))
+        return [session for page in pages for session in page.sessions]
+
+    def _pages(self, method: Callable, request: Any) -> Iterator[Any]:
+        """Yield the answers of a call that lists, page by page."""
+        request.page_size = PAGE
+        while True:
+            response: Any = self.call(method, request, timeout=LONG_CALL_S)
+            yield response
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
 
     def session_named(self, beginning: str) -> str:
         """Return the id of the one session that begins so."""
@@ -160,7 +187,16 @@ class TrainerClient:
 
     def _failure(self, error: grpc.RpcError) -> CallFailed:
         if isinstance(error, grpc.Call) and error.code() != grpc.StatusCode.UNAVAILABLE:
-            return CallFailed(error.details() or error.code().name.lower())
+            return CallFailed(printable(shortened(error.details() or "")) or error.code().name.lower())
         if isinstance(error, grpc.Call) and "not available" in (error.details() or ""):
-            return CallFailed(error.details() or "")
+            return CallFailed(printable(shortened(error.details() or "")))
         return CallFailed(f"the trainer at {self.address} has gone")
+
+
+def _overloaded(error: grpc.RpcError) -> bool:
+    """Return whether the trainer takes no call now, and will later."""
+    return (
+        isinstance(error, grpc.Call)
+        and error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        and "try later" in (error.details() or "")
+    )

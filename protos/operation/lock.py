@@ -55,6 +55,9 @@ class Held:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
+    def check(self) -> None:
+        """Return: what a process has locked stays its own until it ends."""
+
     def release(self) -> None:
         """Let others have it."""
         self._file.close()

@@ -87,7 +87,7 @@ class Access:
         Raises:
             ValueError, OSError: see `check`.
         """
-        return Followed(lambda: self.channel(address, options), self.certificates(), grpc.Channel.close)
+        return Followed(lambda: self.channel(address, options), self._tls(), lambda channel: channel.close())
 
     def aio_followed(self, address: str, options: Options = ()) -> "Followed[grpc.aio.Channel]":
         """Return an asyncio channel to host:port that follows its files.
@@ -95,11 +95,13 @@ class Access:
         Raises:
             ValueError, OSError: see `check`.
         """
-        files = self.certificates()
-        return Followed(lambda: self.aio_channel(address, options), files, lambda channel: None)
+        return Followed(lambda: self.aio_channel(address, options), self._tls(), lambda channel: None)
 
     def certificates(self) -> tuple[Path, ...]:
-        """Return the files of certificates that this client uses, and of its key."""
+        """Return the files of certificates that this client uses."""
+        return tuple(path for path in (self.ca, self.certificate) if path is not None)
+
+    def _tls(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.ca, self.certificate, self.key) if path is not None)
 
     def arguments(self) -> list[str]:

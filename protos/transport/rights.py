@@ -39,6 +39,8 @@ NEEDED = {
     "/hds.v1.RegistryService/ListPolicies": _READ,
     "/hds.v1.RegistryService/WatchLabel": _READ,
     "/hds.v1.RegistryService/DownloadPolicy": _READ,
+    "/hds.v1.RegistryService/ResolvePolicy": _READ,
+    "/hds.v1.RegistryService/PrunePolicies": frozenset({"admin"}),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
 }
 

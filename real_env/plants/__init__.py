@@ -112,6 +112,12 @@ def device_of(name: str) -> str:
     return name if name in PLANTS or kind in KINDS else name.rpartition(":")[2]
 
 
+def port_of(name: str) -> str:
+    """Return the serial port of a plant, which one run at a time has, whatever its --rig; empty if none."""
+    kind, _, place = name.partition(":")
+    return _rig_port(place) if kind == "serial" else ""
+
+
 def _rig_port(place: str) -> str:
     """Return the port that a rig's file names; a file that is wrong is told of when the plant is made."""
     try:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sa
 
 from tests.benchmarks.believed import SetUp, job, record
 from tests.benchmarks.own_plants import SOUND
@@ -52,7 +53,7 @@ def main() -> None:
             )
 
 
-def _seconds(checkpoints: Path, database: str, setup: SetUp, parent: str) -> tuple[float, str]:
+def _seconds(checkpoints: Path, database: str | sa.URL, setup: SetUp, parent: str) -> tuple[float, str]:
     """Return how long a refit took [s], and which dynamics it used."""
     began = time.monotonic()
     published = job(checkpoints, database, setup, refit=True, parent=parent)

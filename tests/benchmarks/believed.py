@@ -24,6 +24,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sqlalchemy as sa
 
 from real_env.excitation import Excitation
 from tests.benchmarks.own_plants import DT, SOUND, OwnPlant
@@ -118,7 +119,7 @@ def faulty() -> Iterator[SetUp]:
         yield SetUp("too few epochs", seed, False, epochs=1)
 
 
-def record(database: str, setup: SetUp, policy: object, spec: object) -> None:
+def record(database: str | sa.URL, setup: SetUp, policy: object, spec: object) -> None:
     """Store what the plant did under the policy that was trained in simulation."""
     assert setup.plant is not None
     excite, steps = Excitation(0.3, DT, 1, setup.seed), round(SECONDS / DT)
@@ -151,7 +152,7 @@ def on_plant(plant: OwnPlant, checkpoints: Path, version: str, seed: int) -> flo
     return float(np.mean(np.mean(true > 0.95, axis=1) >= 0.9))
 
 
-def job(checkpoints: Path, database: str, setup: SetUp, refit: bool, parent: str) -> Published:
+def job(checkpoints: Path, database: str | sa.URL, setup: SetUp, refit: bool, parent: str) -> Published:
     """Carry out a job as the worker does."""
     request = JobRequest(
         refit, setup.task, setup.seed, setup.epochs, setup.dynamics_model, None, parent, database, checkpoints

@@ -39,7 +39,10 @@ class Experience:
         client = TrainerClient(self.trainer, self.access)
         wanted = self.data.selection(self.task)
         summaries, episodes = client.sessions(wanted), client.episodes_of(wanted)
-        told = [_session(summary, episodes) for summary in summaries]
+        by_session: dict[str, list[v1.Episode]] = {}
+        for episode in episodes:
+            by_session.setdefault(episode.session, []).append(episode)
+        told = [_session(summary, by_session.get(summary.session.id, [])) for summary in summaries]
         told = [session for session in told if session["episodes"]]
         seconds = sum(session["collect_s"] for session in told)
         if self.json:
@@ -121,7 +124,7 @@ def _session(summary: v1.SessionSummary, episodes: list[v1.Episode]) -> dict:
     """Return a session as plain data."""
     session, began = summary.session, summary.begun_unix_ns
     moment = datetime.datetime.fromtimestamp(began / 1e9).astimezone().isoformat(" ", "minutes")
-    rows = [_episode(episode) for episode in episodes if episode.session == session.id]
+    rows = [_episode(episode) for episode in episodes]
     seconds = {purpose: sum(row["seconds"] for row in rows if row["purpose"] == purpose)
                for purpose in ("collect", "evaluate")}  # fmt: skip
     return {

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from protos.hds import v1
+from protos.operation.text import printable
 from protos.transport.access import Access
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
@@ -31,9 +32,7 @@ class Jobs:
         if self.job:
             _show(client.job(self.job))
             return
-        response = client.call(client.training.ListJobs, v1.ListJobsRequest())
-        assert isinstance(response, v1.ListJobsResponse)
-        for job in response.jobs:
+        for job in client.jobs():
             print(_line(job))
 
 
@@ -63,11 +62,11 @@ def _line(job: v1.Job) -> str:
     state = v1.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
     refused = "" if labelled(job) else f", without label {job.options.label!r}: {'; '.join(job.gate.reasons)}"
     what = (job.error or job.phase) + refused
-    return "  ".join((job.id, kind, job.options.task, state, f"{job.progress:4.0%}", what))
+    return printable("  ".join((job.id, kind, job.options.task, state, f"{job.progress:4.0%}", what)))
 
 
 def _show(job: v1.Job) -> None:
     print(_line(job))
     if job.dynamics_model:
         print(f"dynamics model {job.dynamics_model}, {job.learned_fraction:.0%} of the trajectories")
-    print("\n".join(told(job)))
+    print("\n".join(map(printable, told(job))))

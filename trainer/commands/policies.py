@@ -1,5 +1,6 @@
 """`hds-trainer policies` and `promote`."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import tyro
 from protos.hds import v1
 from protos.transport.access import Access
 from protos.words import score_in_words
-from trainer.client import LONG_CALL_S, CallFailed, TrainerClient
+from trainer.client import LONG_CALL_S, TrainerClient
 from trainer.commands.address import ADDRESS
 
 
@@ -27,6 +28,7 @@ class Policies:
         """Print a line for each."""
         for policy in TrainerClient(self.trainer, self.access).policies():
             labels = ",".join(policy.labels) or "-"
+            pruned = "  checkpoint pruned" if policy.pruned else ""
             model = policy.metrics.get(
                 "model_success", policy.metrics.get("simulation_success", float("nan"))
             )
@@ -34,7 +36,7 @@ class Policies:
                 f"{policy.version[:12]}  {policy.task}  real data {policy.real_seconds:6.1f} s  "
                 f"success in its model {model:.2f}  on the plant: {score_in_words(policy.plant)}  "
                 f"labels {labels}  "
-                f"parent {policy.parent[:12] or '-'}"
+                f"parent {policy.parent[:12] or '-'}{pruned}"
             )
 
 
@@ -45,8 +47,10 @@ class Promote:
     Example: hds-trainer promote 3f2a --label stable
     """
 
-    version: Annotated[str, tyro.conf.Positional]
-    """The version, or its first digits."""
+    policy: Annotated[str, tyro.conf.Positional]
+    """The policy: its version, the first digits of that, or a label that points to it."""
+    task: str = ""
+    """The task whose policy is meant, where several have the label."""
     label: str = "stable"
     """The label to move."""
     force: bool = False
@@ -58,11 +62,43 @@ class Promote:
     def run(self) -> None:
         """Move the label, and print where it pointed."""
         client = TrainerClient(self.trainer, self.access)
-        matching = [p.version for p in client.policies() if p.version.startswith(self.version)]
-        if len(matching) != 1:
-            found = "no policy begins" if not matching else f"{len(matching)} policies begin"
-            raise CallFailed(f"{found} with {self.version!r}; see 'hds-trainer policies'")
-        request = v1.SetLabelRequest(label=self.label, version=matching[0], force=self.force)
+        version = client.policy_named(self.policy, self.task).version
+        request = v1.SetLabelRequest(label=self.label, version=version, force=self.force)
         previous = client.call(client.registry.SetLabel, request, timeout=LONG_CALL_S)
         assert isinstance(previous, v1.SetLabelResponse)
-        print(f"{self.label}: {previous.previous_version[:12] or 'nothing'} -> {matching[0][:12]}")
+        print(f"{self.label}: {previous.previous_version[:12] or 'nothing'} -> {version[:12]}")
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Delete the checkpoints of old policies. What each did, in its model and on the plant, stays recorded.
+
+    Kept are those with a label, the newest of each task, those that a job uses, and the parents of all these.
+    Example: hds-trainer prune --keep 20 --yes
+    """
+
+    keep: int = 20
+    """How many of each task are kept, the newest."""
+    task: str = ""
+    """Only policies of this task."""
+    yes: bool = False
+    """Delete; without it, only what would be deleted is shown."""
+    trainer: str = ADDRESS
+    """host:port of hds-trainer."""
+    access: Access = field(default_factory=Access)
+
+    def run(self) -> None:
+        """Delete, or say what would be."""
+        if self.keep < 0:
+            raise ValueError(f"--keep must be at least 0; got {self.keep}")
+        client = TrainerClient(self.trainer, self.access)
+        request = v1.PrunePoliciesRequest(keep=self.keep, task=self.task, delete=self.yes)
+        pruned = client.call(client.registry.PrunePolicies, request, timeout=LONG_CALL_S)
+        assert isinstance(pruned, v1.PrunePoliciesResponse)
+        for version in pruned.versions:
+            print(version[:12])
+        size = f"{len(pruned.versions)} checkpoints of {pruned.bytes / 1e6:.1f} MB"
+        if self.yes:
+            print(f"deleted {size}; their records stay")
+        else:
+            print(f"nothing was deleted; --yes deletes {size}", file=sys.stderr)

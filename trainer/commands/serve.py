@@ -28,6 +28,9 @@ class Serve:
     """SQLAlchemy URL of another database; empty is SQLite in the state directory."""
     float64: bool = False
     """Learn in double precision; published policies are single precision either way."""
+    worker_patience: float = 120.0
+    """A job whose process says nothing for this long [s] fails, and the process is ended; it says every two
+    seconds that it goes on."""
     log_format: log.Format = "text"
     """How the log on standard error is written."""
     security: ServerSecurity = field(default_factory=ServerSecurity)
@@ -40,4 +43,7 @@ class Serve:
         from trainer.server import serve
 
         log.configure(self.log_format)
-        asyncio.run(serve(self.host, self.port, self.state_dir, self.database, self.security))
+        if not 5.0 <= self.worker_patience <= 86_400.0:
+            raise ValueError(f"--worker-patience [s] must be in [5, 86400]; got {self.worker_patience:g}")
+        patience = self.worker_patience
+        asyncio.run(serve(self.host, self.port, self.state_dir, self.database, self.security, patience))

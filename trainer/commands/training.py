@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 
 from protos.hds import v1
+from protos.operation.text import printable
 from protos.transport.access import Access
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
@@ -107,5 +108,5 @@ def _follow(client: TrainerClient, job: v1.Job) -> None:
     except KeyboardInterrupt:
         print(f"job {job.id} goes on; 'hds-trainer cancel {job.id}' ends it", file=sys.stderr)
         raise
-    print("\n".join(told(job)))
+    print("\n".join(map(printable, told(job))))
     check_labelled(job)

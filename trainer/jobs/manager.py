@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from protos.hds import v1
-from trainer.jobs.request import Failed, JobRequest, Progress, Published
+from protos.operation.text import listed, shortened
+from protos.transport.caller import NOBODY, Caller, answering, caller
+from trainer.jobs.request import Alive, Failed, JobRequest, Progress, Published
 from trainer.jobs.worker import main as worker_main
 from trainer.store.database import StoreUnavailable
 from trainer.store.jobs import JobStore
@@ -25,8 +27,23 @@ _T = TypeVar("_T")
 _SPAWN = multiprocessing.get_context("spawn")
 
 
+MOST_QUEUED = 100
+KEPT = 1_000
+"""Jobs in memory; those before are in the database."""
+SILENT_S = 120.0
+"""A worker that says nothing for so long [s] is frozen: it says every two seconds that it goes on."""
+
+
 class UnknownJob(LookupError):
     """There is no job of that id."""
+
+
+class QueueFull(RuntimeError):
+    """So many jobs wait that no more is taken."""
+
+
+class WorkerFrozen(RuntimeError):
+    """The worker process neither works nor ends."""
 
 
 class JobManager:
@@ -37,10 +54,13 @@ class JobManager:
         store: JobStore,
         request_of: Callable[[v1.Job], JobRequest],
         publish: Callable[[v1.Job, Published], Awaitable[None]],
+        patience_s: float = SILENT_S,
     ) -> None:
+        """Run what `store` notes; a worker that says nothing for `patience_s` is taken for frozen."""
         self._store = store
         self._request_of = request_of
         self._publish = publish
+        self._patience_s = patience_s
         self._jobs: dict[str, v1.Job] = {}
         self._changed = asyncio.Condition()
         self._queue: asyncio.Queue[str] = asyncio.Queue()
@@ -48,45 +68,82 @@ class JobManager:
         self._pipe: Connection | None = None
         self._publishing = ""
         """The job whose policy is being published, which can't be cancelled any more."""
-        self._load()
-        self._numbers = itertools.count(1 + max(map(int, self._jobs), default=0))
+        self.tasks: set[str] = set()
+        """Tasks that a job was ever started with."""
+        self._numbers = itertools.count(1 + self._load())
 
-    def _load(self) -> None:
+    def _load(self) -> int:
+        """Read what there was; return the largest number of a job."""
+        largest = 0
         for blob in self._store.all():
             job = v1.Job.FromString(blob)
             if job.state not in ENDED:
                 job.state, job.error = v1.JOB_STATE_FAILED, "the trainer was stopped before it ended"
                 self._store.save(job.id, job.SerializeToString())
-            self._jobs[job.id] = job
+            largest = max(largest, int(job.id))
+            self._keep(job)
+        return largest
 
-    def list(self) -> list[v1.Job]:
-        """Return every job, oldest first."""
-        return list(self._jobs.values())
+    def _keep(self, job: v1.Job) -> None:
+        """Keep a job in memory, and let go of the oldest that has ended."""
+        self._jobs[job.id] = job
+        self.tasks.add(job.options.task)
+        if len(self._jobs) > KEPT:
+            oldest = next(known for known in self._jobs.values() if known.state in ENDED or known is job)
+            del self._jobs[oldest.id]
 
-    def get(self, job_id: str) -> v1.Job:
-        """Return one job; raise `UnknownJob` naming the known ones."""
+    def unfinished(self) -> list[v1.Job]:
+        """Return the jobs that wait or run, oldest first."""
+        return [job for job in self._jobs.values() if job.state not in ENDED]
+
+    async def page(self, after: str, limit: int) -> tuple[list[v1.Job], str]:
+        """Return up to `limit` jobs, oldest first, and where the next page begins; empty at the end.
+
+        Raises:
+            ValueError: `after` is no place in the list.
+        """
+        blobs = await asyncio.to_thread(self._store.page, int(after or "0"), limit)
+        jobs = [v1.Job.FromString(blob) for blob in blobs]
+        return [self._jobs.get(job.id, job) for job in jobs], jobs[-1].id if len(jobs) == limit else ""
+
+    async def find(self, job_id: str) -> v1.Job:
+        """Return one job, also one of long ago; raise `UnknownJob` naming the latest."""
+        if job_id not in self._jobs and (blob := await asyncio.to_thread(self._store.get, job_id)):
+            return v1.Job.FromString(blob)
+        return self._get(job_id)
+
+    def _get(self, job_id: str) -> v1.Job:
         if job_id not in self._jobs:
-            known = ", ".join(self._jobs) or "none yet"
-            raise UnknownJob(f"there is no job {job_id!r}; known: {known}")
+            known = listed(list(self._jobs))
+            raise UnknownJob(f"there is no job {shortened(job_id, 80)!r}; known: {known}")
         return self._jobs[job_id]
 
     async def start(self, job: v1.Job) -> v1.Job:
         """Queue a job and return it with its id.
 
         Raises:
+            QueueFull: many jobs wait already.
             StoreUnavailable: it can't be noted now, and is not queued.
         """
+        waiting = sum(known.state == v1.JOB_STATE_QUEUED for known in self._jobs.values())
+        if waiting >= MOST_QUEUED:
+            raise QueueFull(
+                f"{waiting} jobs wait, which is the most: cancel some ('hds-trainer cancel'), or "
+                "try again when some have ended"
+            )
+        who = caller()
+        job.started_by, job.started_from = who.name, who.peer
         job.id = f"{next(self._numbers)}"
         job.state, job.phase = v1.JOB_STATE_QUEUED, "waiting"
         await asyncio.to_thread(self._store.save, job.id, job.SerializeToString())
-        self._jobs[job.id] = job
+        self._keep(job)
         await self._note(job, durable=False)
         self._queue.put_nowait(job.id)
         return job
 
     async def cancel(self, job_id: str) -> v1.Job:
         """End a job that has not ended, nor begun to publish; a running one loses its process."""
-        job = self.get(job_id)
+        job = await self.find(job_id)
         if job_id == self._publishing:
             return job
         if job.state == v1.JOB_STATE_RUNNING:
@@ -98,7 +155,7 @@ class JobManager:
 
     async def watch(self, job_id: str) -> AsyncIterator[v1.Job]:
         """Yield a job now and after changes, until it has ended."""
-        job = self.get(job_id)
+        job = await self.find(job_id)
         while True:
             seen = v1.Job.FromString(job.SerializeToString())
             yield seen
@@ -112,8 +169,15 @@ class JobManager:
         """Work the queue for ever."""
         while True:
             job = self._jobs[await self._queue.get()]
-            if job.state == v1.JOB_STATE_QUEUED:
+            if job.state != v1.JOB_STATE_QUEUED:
+                continue
+            try:
                 await self._run_one(job)
+            except Exception as error:  # a fault of ours: this job fails, and the next one runs
+                LOG.exception("job %s failed", job.id)
+                self._kill_worker()
+                job.state, job.error = v1.JOB_STATE_FAILED, shortened(f"{type(error).__name__}: {error}")
+                await self._note(job)
 
     def close(self) -> None:
         """End the worker at once."""
@@ -127,27 +191,29 @@ class JobManager:
             request = await _persistently(lambda: asyncio.to_thread(self._request_of, job), job)
             pipe.send(request)
             await self._note(job)
-            while isinstance(message := await asyncio.to_thread(pipe.recv), Progress):
+            while isinstance(message := await asyncio.to_thread(_said, pipe, self._patience_s), Progress):
                 job.phase, job.progress = message.phase, message.share
                 job.metrics.update(message.metrics)
                 await self._note(job, durable=False)
             if job.state == v1.JOB_STATE_CANCELLED:
                 return
             await self._conclude(job, message)
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, WorkerFrozen) as error:
             if job.state == v1.JOB_STATE_CANCELLED:
                 return
             self._kill_worker()
-            job.state, job.error = v1.JOB_STATE_FAILED, f"the worker process died ({error or 'no message'})"
+            frozen = isinstance(error, WorkerFrozen)
+            why = str(error) if frozen else f"the worker process died ({error or 'no message'})"
+            job.state, job.error = v1.JOB_STATE_FAILED, why
         except (ValueError, LookupError, StoreUnavailable) as error:
-            job.state, job.error = v1.JOB_STATE_FAILED, str(error)
+            job.state, job.error = v1.JOB_STATE_FAILED, shortened(str(error))
         LOG.info("job %s: %s %s", job.id, v1.JobState.Name(job.state), job.error or job.policy_version[:12])
         await self._note(job)
 
     async def _conclude(self, job: v1.Job, outcome: Published | Failed) -> None:
         """Publish what came of a job, or say what went wrong."""
         if isinstance(outcome, Failed):
-            job.state, job.error = v1.JOB_STATE_FAILED, outcome.message
+            job.state, job.error = v1.JOB_STATE_FAILED, shortened(outcome.message)
             return
         verdict = outcome.verdict
         job.gate.CopyFrom(
@@ -157,9 +223,11 @@ class JobManager:
         )
         job.notes.extend(outcome.notes)
         self._publishing = job.id
+        answering(Caller(job.started_by, job.started_from, True))  # whose deed the audit trail notes
         try:
             await _persistently(lambda: self._publish(job, outcome), job)
         finally:
+            answering(NOBODY)
             self._publishing = ""
         job.policy_version, job.state = outcome.version, v1.JOB_STATE_SUCCEEDED
         job.phase, job.progress = "done", 1.0
@@ -187,6 +255,20 @@ class JobManager:
             )
         async with self._changed:
             self._changed.notify_all()
+
+
+def _said(pipe: Connection, patience_s: float) -> Progress | Published | Failed:
+    """Return what the worker says next, other than that it goes on.
+
+    Raises:
+        WorkerFrozen: it says nothing for long.
+        EOFError, OSError: it has ended.
+    """
+    while pipe.poll(patience_s):
+        message = pipe.recv()
+        if not isinstance(message, Alive):
+            return message
+    raise WorkerFrozen(f"the worker process said nothing for {patience_s:g} s, and was ended")
 
 
 async def _persistently(ask: Callable[[], Awaitable[_T]], job: v1.Job) -> _T:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from trainer.store.records import EVERYTHING, Selection
 
 LEARNED_FRACTION = 1.0
@@ -42,7 +44,7 @@ class JobRequest:
     dynamics_model: str
     learned_fraction: float | None
     parent: str
-    database: str
+    database: str | sa.URL
     checkpoints: Path
     data: Selection = EVERYTHING
     gate: float | None = None
@@ -55,6 +57,11 @@ class Progress:
     phase: str
     share: float
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Alive:
+    """The worker goes on; said every few seconds, whatever it does."""
 
 
 @dataclass(frozen=True)

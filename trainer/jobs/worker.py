@@ -1,30 +1,58 @@
 """The worker process: takes requests from a pipe, one after the other, and reports back.
 
 It is spawned, never forked, and lives on between jobs, so that what one job compiled serves the next.
-It yields the processors to whoever needs them: serving matters more than learning.
+It yields the processors to whoever needs them: serving matters more than learning. Every few seconds it says
+that it goes on, so that one that is frozen is noticed.
 """
 
 import os
 import signal
+import threading
 from multiprocessing.connection import Connection
 
-from trainer.jobs.request import Failed, JobRequest
+from protos.operation import log
+from trainer.jobs.request import Alive, Failed, JobRequest
 
 NICENESS = 19
+ALIVE_S = 2.0
 
 
-def main(pipe: Connection) -> None:
+class _Pipe:
+    """The pipe to the service; several threads may send."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: object) -> None:
+        with self._lock:
+            self._connection.send(message)
+
+
+def main(connection: Connection) -> None:
     """Work until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
+    log.configure()
+    pipe = _Pipe(connection)
+    threading.Thread(target=_say_alive, args=(pipe,), name="alive", daemon=True).start()
     try:
         while True:
-            pipe.send(_outcome(pipe.recv(), pipe))
+            pipe.send(_outcome(connection.recv(), pipe))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _outcome(request: JobRequest, pipe: Connection) -> object:
+def _say_alive(pipe: _Pipe) -> None:
+    never = threading.Event()
+    while not never.wait(ALIVE_S):
+        try:
+            pipe.send(Alive())
+        except OSError:
+            return
+
+
+def _outcome(request: JobRequest, pipe: _Pipe) -> object:
     """Run one job; what it raises becomes a `Failed`, so that the service can tell."""
     from trainer.checkpoint.manifest import CorruptCheckpoint
     from trainer.jobs.recipe import run

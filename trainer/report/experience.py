@@ -4,6 +4,9 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
+
+from protos.operation.text import printable
 
 COLUMNS = ("session", "task", "plant", "source", "begun", "tags", "policy", "collect\n[s]", "evaluate\n[s]",
            "return", "success", "fall-\nbacks")  # fmt: skip
@@ -23,12 +26,9 @@ def experience_table(sessions: list[dict[str, Any]], episodes: bool) -> Table:
         rows = session["episodes"]
         policies = dict.fromkeys(version[:8] for row in rows for version in row["policies"])
         table.add_row(
-            session["session"],
-            session["task"],
-            session["plant"],
-            session["source"],
+            *map(_plain, (session["session"], session["task"], session["plant"], session["source"])),
             session["begun"][:16],
-            ", ".join(session["tags"]),
+            _plain(", ".join(session["tags"])),
             ", ".join(policies) or "-",
             f"{session['collect_s']:.1f}",
             f"{session['evaluate_s']:.1f}",
@@ -55,6 +55,11 @@ def _of_episode(row: dict[str, Any]) -> list[str]:
         SUCCESS[row["success"]],
         str(row["fallback_steps"]),
     ]  # fmt: skip
+
+
+def _plain(text: str) -> Text:
+    """Return text from elsewhere as it is: neither escapes nor Rich's markup act."""
+    return Text(printable(text))
 
 
 def _mean(values: list[float | None], form: str) -> str:

@@ -6,12 +6,17 @@ memory is bounded by the number of streams; the senders' spools hold the rest.
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 import grpc
 
 from protos.hds import v1
+from protos.operation.text import shortened
+from protos.transport.caller import caller
 from trainer.services.experience_messages import (
+    check_tag,
     decode,
     decode_selection,
     encode_episode,
@@ -19,11 +24,17 @@ from trainer.services.experience_messages import (
     encode_summary,
 )
 from trainer.services.group_commit import GroupCommit
-from trainer.services.plant_scores import plant_records
+from trainer.services.paging import paged, part
+from trainer.services.plant_scores import PlantScores
 from trainer.services.scoring import Scorer
+from trainer.services.user_tasks import TaskLoader
+from trainer.services.writers import Writers
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import Batch, Selection, SequenceGap
-from trainer.tasks import is_file, load_task
+from trainer.tasks import is_file
+
+if TYPE_CHECKING:
+    from trainer.tasks.task import Task
 
 CHUNK = 500
 
@@ -31,12 +42,15 @@ CHUNK = 500
 class ExperienceService(v1.ExperienceServiceServicer):
     """The durable record behind gRPC; database calls run beside the event loop."""
 
-    def __init__(self, store: ExperienceStore, trusts: Callable[[str], bool], score: Scorer) -> None:
+    def __init__(
+        self, store: ExperienceStore, trusts: Callable[[str], bool], score: Scorer, tasks: TaskLoader
+    ) -> None:
         """Serve `store`; `trusts(task)` says whether whoever appends may have a task's file loaded."""
-        self._store, self._score = store, score
+        self._store, self._score, self._tasks = store, score, tasks
         self._trusts = trusts
         self._commits = GroupCommit(store)
-        self._loaded: set[str] = set()
+        self._writers = Writers()
+        self.scores = PlantScores(store, score)
 
     async def Append(
         self, request_iterator: AsyncIterator[v1.AppendRequest], context: grpc.aio.ServicerContext
@@ -46,20 +60,23 @@ class ExperienceService(v1.ExperienceServiceServicer):
         A batch beyond the watermark is not stored, and asked for again from the watermark on. A store that
         takes nothing ends the call with `UNAVAILABLE`: nothing is acknowledged that is not stored.
         """
-        del context
-        async for request in request_iterator:
-            session = request.session.id
-            try:
-                await self._load(request.session.task)
-                result = await self._commits.append(Batch(*decode(request)))
-            except ValueError as error:
-                result = error
-            if isinstance(result, int):
-                yield v1.AppendResponse(session=session, next_sequence=result)
-                continue
-            watermark = await asyncio.to_thread(self._store.watermark, session)
-            kind = "gap" if isinstance(result, SequenceGap) else "refusal"
-            yield v1.AppendResponse(session=session, next_sequence=watermark, **{kind: str(result)})
+        with self._writers.stream() as stream:
+            async for request in request_iterator:
+                session = request.session.id
+                if why := stream.take(session, request.writer):
+                    await context.abort(grpc.StatusCode.ABORTED, why)
+                try:
+                    task = await self._task(request.session.task)
+                    result = await self._commits.append(Batch(*decode(request, task), caller()))
+                except ValueError as error:
+                    result = error
+                if isinstance(result, int):
+                    yield v1.AppendResponse(session=session, next_sequence=result)
+                    continue
+                watermark = await asyncio.to_thread(self._store.watermark, session)
+                kind = "gap" if isinstance(result, SequenceGap) else "refusal"
+                told = shortened(str(result))
+                yield v1.AppendResponse(session=session, next_sequence=watermark, **{kind: told})
 
     async def GetWatermark(
         self, request: v1.GetWatermarkRequest, context: grpc.aio.ServicerContext
@@ -77,57 +94,80 @@ class ExperienceService(v1.ExperienceServiceServicer):
         sessions = (request.session,) if request.session else wanted.sessions
         purpose = request.purpose or wanted.purpose
         wanted = dataclasses.replace(wanted, sessions=sessions, purpose=purpose)
-        messages: list[v1.Episode] = []
-        for summary in await asyncio.to_thread(self._store.sessions, wanted):  # one in memory at a time
-            one = dataclasses.replace(wanted, sessions=(summary.session.id,))
-            messages += await asyncio.to_thread(self._scored, one)
-        info = await asyncio.to_thread(self._store.session, request.session) if request.session else None
-        return v1.ListEpisodesResponse(episodes=messages, plant=encode_plant(info) if info else None)
 
-    async def _load(self, task: str) -> None:
-        """Load a task beside the event loop, which every later batch then finds.
+        async def fetch(token: str, limit: int) -> tuple[list[v1.Episode], str]:
+            return await asyncio.to_thread(self._episodes, wanted, token, limit)
+
+        messages, token = await paged(request, context, fetch)
+        info = await asyncio.to_thread(self._store.session, request.session) if request.session else None
+        return v1.ListEpisodesResponse(
+            episodes=messages, plant=encode_plant(info) if info else None, next_page_token=token
+        )
+
+    async def _task(self, name: str) -> "Task":
+        """Return the task of a batch.
 
         Raises:
             ValueError: there is none of that name, or it is a file that nobody with the right to has named.
         """
-        if is_file(task) and not self._trusts(task):
+        if is_file(name) and not self._trusts(name):
             raise ValueError(
-                f"task {task!r} is a file on the trainer's machine, and no job was started with it; start "
+                f"task {name!r} is a file on the trainer's machine, and no job was started with it; start "
                 "one, which needs the right of administration ('hds-trainer train --task')"
             )
-        if task not in self._loaded:
-            await asyncio.to_thread(load_task, task)
-        if not is_file(task):  # a file may change
-            self._loaded.add(task)
+        return await self._tasks.load(name)
 
-    def _scored(self, wanted: Selection) -> list[v1.Episode]:
-        return [encode_episode(episode, self._score(episode)) for episode in self._store.episodes(wanted)]
+    def _episodes(self, wanted: Selection, token: str, limit: int) -> tuple[list[v1.Episode], str]:
+        """Return a page of scored episodes."""
+        session, _, first = token.rpartition(":")
+        after = (session, int(first)) if token else None
+        found, last = self._store.episode_page(wanted, after, limit)
+        messages = [encode_episode(episode, self._score(episode)) for episode in found]
+        return messages, f"{last[0]}:{last[1]}" if last else ""
 
     async def ScorePolicies(
         self, request: v1.ScorePoliciesRequest, context: grpc.aio.ServicerContext
     ) -> v1.ScorePoliciesResponse:
         """Say what policies did on the plant."""
         wanted = await _selection(request.selection, context)
-        records = await asyncio.to_thread(plant_records, self._store, self._score, wanted)
-        scores = [await asyncio.to_thread(record.message) for record in records.values()]
-        return v1.ScorePoliciesResponse(scores=scores)
+        records = list((await asyncio.to_thread(self.scores.of, wanted)).values())
+
+        async def fetch(token: str, limit: int) -> tuple[list[v1.PolicyScore], str]:
+            some, following = part(records, token, limit)
+            return [await asyncio.to_thread(record.message) for record in some], following
+
+        scores, token = await paged(request, context, fetch)
+        return v1.ScorePoliciesResponse(scores=scores, next_page_token=token)
 
     async def ListSessions(
         self, request: v1.ListSessionsRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListSessionsResponse:
         """List sessions with what is stored of them."""
         wanted = await _selection(request.selection, context)
-        found = await asyncio.to_thread(self._store.sessions, wanted)
-        return v1.ListSessionsResponse(sessions=[encode_summary(summary) for summary in found])
+
+        async def fetch(token: str, limit: int) -> tuple[list[v1.SessionSummary], str]:
+            return await asyncio.to_thread(self._sessions, wanted, token, limit)
+
+        found, token = await paged(request, context, fetch)
+        return v1.ListSessionsResponse(sessions=found, next_page_token=token)
+
+    def _sessions(self, wanted: Selection, token: str, limit: int) -> tuple[list[v1.SessionSummary], str]:
+        """Return a page of sessions."""
+        begun, _, name = token.partition(":")
+        found = self._store.sessions(wanted, (int(begun), name) if token else None, limit)
+        last = found[-1] if len(found) == limit else None
+        following = f"{last.begun_ns}:{last.session.id}" if last else ""
+        return [encode_summary(summary) for summary in found], following
 
     async def TagSession(
         self, request: v1.TagSessionRequest, context: grpc.aio.ServicerContext
     ) -> v1.TagSessionResponse:
         """Add a tag."""
-        if not request.tag.strip():
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a tag must not be empty")
         try:
+            check_tag(request.tag)
             await asyncio.to_thread(self._store.tag, request.session, request.tag)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except LookupError as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error.args[0]))
         return v1.TagSessionResponse()
@@ -146,13 +186,14 @@ class ExperienceService(v1.ExperienceServiceServicer):
         self, request: v1.ReadEpisodeRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[v1.ReadEpisodeResponse]:
         """Stream the transitions of one episode."""
-        found = await asyncio.to_thread(self._store.transitions, request.session, request.episode)
-        if not found:
-            message = f"there is no episode {request.episode} of session {request.session!r}"
+        read = functools.partial(self._store.transitions, request.session, request.episode)
+        first = 0
+        while found := await asyncio.to_thread(read, first, CHUNK):
+            first = found[-1].sequence + 1
+            yield v1.ReadEpisodeResponse(transitions=[v1.Transition(**row._asdict()) for row in found])
+        if not first:
+            message = f"there is no episode {request.episode} of session {shortened(request.session, 80)!r}"
             await context.abort(grpc.StatusCode.NOT_FOUND, message)
-        for start in range(0, len(found), CHUNK):
-            chunk = [v1.Transition(**row._asdict()) for row in found[start : start + CHUNK]]
-            yield v1.ReadEpisodeResponse(transitions=chunk)
 
 
 async def _selection(message: v1.Selection, context: grpc.aio.ServicerContext) -> Selection:

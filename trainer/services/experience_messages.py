@@ -1,10 +1,12 @@
 """Messages of the experience from records of the store, and back."""
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from protos.hds import v1
+from protos.operation.text import printable, shortened
 from trainer.services.scoring import Score
 from trainer.store.records import (
     STREAM,
@@ -14,41 +16,59 @@ from trainer.store.records import (
     SessionSummary,
     Transition,
 )
-from trainer.tasks import load_task
 
-MOST_TEXT = 2_000
+if TYPE_CHECKING:
+    from trainer.tasks.task import Task
+
+MOST_TEXT, MOST_TAG = 2_000, 200
+LARGEST_ACTION = 10.0
+"""Of what a plant executed, and of imported logs: real motors exceed a task's limit."""
+_CHOSEN = (v1.ACTION_SOURCE_POLICY, v1.ACTION_SOURCE_FALLBACK, v1.ACTION_SOURCE_HUMAN)
+SOURCES = (_CHOSEN, (v1.ACTION_SOURCE_UNSPECIFIED, *_CHOSEN))
+"""Who may have chosen an action: of a streamed session, and of an imported one, which may not know."""
 LARGEST_EPISODE, LARGEST_SEQUENCE = 2**31 - 1, 2**63 - 1
 """What the columns of any database hold."""
 
 
-def decode(request: v1.AppendRequest) -> tuple[SessionInfo, list[Transition]]:
-    """Return what to store.
+def decode(request: v1.AppendRequest, task: "Task") -> tuple[SessionInfo, list[Transition]]:
+    """Return what to store, of a session for `task`.
 
     Raises:
-        ValueError: an unknown task, a plant that does not fit it, or a transition that is malformed.
+        ValueError: a plant that does not fit the task, or a transition that is malformed.
     """
     from trainer.tasks.task import check_fits  # with JAX, which the loaded task has imported
 
     message = request.session
-    task = load_task(message.task)
     plant = message.plant
     if not message.id:
         raise ValueError("a session needs an id; it is empty")
     for what, text in (("id", message.id), ("source", message.source), ("plant", plant.name)):
-        _check_text(f"the session's {what}", text)
+        check_name(f"the session's {what}", text)
     check_fits(plant.state_names, plant.action_names, plant.control_dt_s, task, f"plant {plant.name!r}")
     names = (task.state_names, task.action_names)
     source = message.source or STREAM
     info = SessionInfo(message.id, message.task, plant.name, *names, plant.control_dt_s, source)
-    return info, [_transition(row, *map(len, names)) for row in request.transitions]
+    streamed = source == STREAM
+    n, m = map(len, names)
+    return info, [_transition(row, n, m, streamed) for row in request.transitions]
 
 
-def _transition(row: v1.Transition, n: int, m: int) -> Transition:
-    x, x_next = _floats(row, "x", row.x, (n,)), _floats(row, "x_next", row.x_next, (n,))
-    requested = _floats(row, "u_requested", row.u_requested, (0, m))
-    applied = _floats(row, "u_applied", row.u_applied, (m,))
+def _transition(row: v1.Transition, n: int, m: int, streamed: bool) -> Transition:
+    x, x_next = _state(row, "x", row.x, n), _state(row, "x_next", row.x_next, n)
+    by_policy = streamed and row.action_source != v1.ACTION_SOURCE_HUMAN
+    requested = _action(row, "u_requested", row.u_requested, (0, m), 1.0 if by_policy else LARGEST_ACTION)
+    applied = _action(row, "u_applied", row.u_applied, (m,), LARGEST_ACTION)
     if row.episode > LARGEST_EPISODE or row.sequence > LARGEST_SEQUENCE:
         raise ValueError(f"transition {row.sequence}: episode {row.episode} or the sequence is too large")
+    if row.t_ns < 0:
+        raise ValueError(f"transition {row.sequence}: t_ns is {row.t_ns}; time begins at 0")
+    if row.action_source not in SOURCES[0 if streamed else 1]:
+        raise ValueError(
+            f"transition {row.sequence}: action_source is {row.action_source}; it must be policy, fallback "
+            "or human"
+        )
+    if row.end not in v1.EndCause.values():
+        raise ValueError(f"transition {row.sequence}: end is {row.end}, which this version does not know")
     for what, text in (("reason", row.reason), ("policy_version", row.policy_version)):
         _check_text(f"transition {row.sequence}: the {what}", text)
     if row.purpose not in (v1.PURPOSE_COLLECT, v1.PURPOSE_EVALUATE):
@@ -57,6 +77,28 @@ def _transition(row: v1.Transition, n: int, m: int) -> Transition:
         row.sequence, row.episode, row.purpose, x, requested, applied, x_next, row.t_ns,
         row.terminated, row.truncated, row.policy_version, row.action_source, row.reason, row.end,
     )  # fmt: skip
+
+
+def check_tag(tag: str) -> None:
+    """Check that `tag` can be one.
+
+    Raises:
+        ValueError: saying why not.
+    """
+    if not tag.strip() or len(tag) > MOST_TAG:
+        raise ValueError(f"a tag has 1 to {MOST_TAG} letters, not only blanks; got {len(tag)} letters")
+    check_name("a tag", tag)
+
+
+def check_name(what: str, text: str) -> None:
+    """Check that `text` can name something.
+
+    Raises:
+        ValueError: it is too long, or has letters that would steer a terminal.
+    """
+    _check_text(what, text)
+    if not text.isprintable():
+        raise ValueError(f"{what} must have no control characters; it is {printable(shortened(text, 80))}")
 
 
 def _check_text(what: str, text: str) -> None:
@@ -73,6 +115,33 @@ def _floats(row: v1.Transition, name: str, values: Collection[float], allowed: t
     if len(values) not in allowed:
         raise ValueError(f"transition {row.sequence}: {name} has {len(values)} numbers; allowed: {allowed}")
     return np.asarray(values, np.float32)
+
+
+def _state(row: v1.Transition, name: str, values: Collection[float], n: int) -> np.ndarray:
+    """Return a state: finite, or all NaN where no usable reading came."""
+    state = _floats(row, name, values, (n,))
+    finite = np.isfinite(state)
+    if not finite.all() and not np.isnan(state).all():
+        at = int(np.argmin(finite))
+        raise ValueError(
+            f"transition {row.sequence}: number {at} of {name} is {state[at]}; a state is finite, or all NaN "
+            "where no usable reading came"
+        )
+    return state
+
+
+def _action(
+    row: v1.Transition, name: str, values: Collection[float], allowed: tuple[int, ...], largest: float
+) -> np.ndarray:
+    action = _floats(row, name, values, allowed)
+    within = np.abs(action) <= largest
+    if not within.all():
+        at = int(np.argmin(within))
+        raise ValueError(
+            f"transition {row.sequence}: number {at} of {name} is {action[at]:g}; it must be in "
+            f"[{-largest:g}, {largest:g}]"
+        )
+    return action
 
 
 def encode_episode(episode: RecordedEpisode, scored: Score) -> v1.Episode:

@@ -4,6 +4,7 @@ An episode counts for a policy if no other acted in it, and if its success can b
 """
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ import numpy as np
 from protos.hds import v1
 from trainer.services.scoring import Score
 from trainer.store.experience import ExperienceStore
-from trainer.store.records import EVALUATE, RecordedEpisode, Selection
+from trainer.store.records import EVALUATE, EVERYTHING, RecordedEpisode, Selection
+from trainer.tasks import is_file
 
 CONFIDENCE = 0.95
 ScoreEpisode = Callable[[RecordedEpisode], Score]
@@ -69,22 +71,65 @@ class PlantRecord:
         return score
 
 
-def plant_records(store: ExperienceStore, score: ScoreEpisode, wanted: Selection) -> dict[str, PlantRecord]:
-    """Return what each policy did in the evaluation episodes of a selection, by version."""
-    wanted = dataclasses.replace(wanted, purpose=EVALUATE)
-    found: dict[str, PlantRecord] = {}
-    for summary in store.sessions(wanted):  # one in memory at a time
-        one = dataclasses.replace(wanted, sessions=(summary.session.id,))
-        for episode in store.episodes(one):
-            if len(episode.policy_versions) != 1:
-                continue
-            record = found.setdefault(episode.policy_versions[0], PlantRecord(episode.policy_versions[0]))
-            scored = score(episode)
-            if scored.judged:
-                record.outcomes.append(Outcome(summary.session.plant, scored.cost, scored.success))
-            else:
-                record.not_judged += 1
-    return found
+class PlantScores:
+    """What policies did in the evaluation episodes of a store; a session is read anew once it has more.
+
+    Those whose task is a file are read each time, for the file may change, and what it calls a success.
+    """
+
+    def __init__(self, store: ExperienceStore, score: ScoreEpisode) -> None:
+        self._store, self._score = store, score
+        self._kept: dict[str, tuple[int, list[tuple[str, Outcome | None]]]] = {}
+        """By session: how many steps judge, and of each episode the version and what came of it."""
+        self._lock = threading.Lock()
+
+    def everything(self) -> dict[str, PlantRecord]:
+        """Return what each policy did, by version."""
+        with self._lock:
+            return self._everything()
+
+    def of(self, wanted: Selection) -> dict[str, PlantRecord]:
+        """Return what each policy did in the evaluation episodes of a selection, by version."""
+        if wanted == EVERYTHING:
+            return self.everything()
+        wanted = dataclasses.replace(wanted, purpose=EVALUATE)
+        found: dict[str, PlantRecord] = {}
+        for session in self._store.evaluated(wanted):  # one in memory at a time
+            one = dataclasses.replace(wanted, sessions=(session.session,))
+            _add(found, self._read(one, session.plant))
+        return found
+
+    def _everything(self) -> dict[str, PlantRecord]:
+        found: dict[str, PlantRecord] = {}
+        kept, before = {}, self._kept
+        for name, task, plant, steps in self._store.evaluated():
+            known = before.get(name)
+            if known is None or known[0] != steps or is_file(task):
+                wanted = Selection(sessions=(name,), purpose=EVALUATE)
+                known = steps, self._read(wanted, plant)
+            kept[name] = known
+            _add(found, known[1])
+        self._kept = kept
+        return found
+
+    def _read(self, wanted: Selection, plant: str) -> list[tuple[str, Outcome | None]]:
+        """Return, of each episode in which one policy alone acted, its version and what came of it."""
+        found = []
+        for episode in self._store.episodes(wanted):
+            if len(episode.policy_versions) == 1:
+                scored = self._score(episode)
+                outcome = Outcome(plant, scored.cost, scored.success) if scored.judged else None
+                found.append((episode.policy_versions[0], outcome))
+        return found
+
+
+def _add(found: dict[str, PlantRecord], outcomes: list[tuple[str, Outcome | None]]) -> None:
+    for version, outcome in outcomes:
+        record = found.setdefault(version, PlantRecord(version))
+        if outcome is None:
+            record.not_judged += 1
+        else:
+            record.outcomes.append(outcome)
 
 
 def why_worse(candidate: PlantRecord, present: PlantRecord) -> str:

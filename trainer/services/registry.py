@@ -1,14 +1,25 @@
 """RegistryService: policies, labels, and the files of checkpoints."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
 
 from protos.hds import v1
+from protos.operation.text import shortened
+from trainer.services.paging import paged
 from trainer.services.plant_scores import PlantRecord, why_worse
-from trainer.store.registry import AmbiguousLabel, LabelMoved, PolicyEntry, Registry, check_label
+from trainer.services.pruning import superfluous
+from trainer.store.registry import (
+    AmbiguousLabel,
+    LabelMoved,
+    NoSuchPolicy,
+    PolicyEntry,
+    Registry,
+    check_label,
+)
 
 CHUNK_BYTES = 1 << 20
 
@@ -17,12 +28,21 @@ class RegistryService(v1.RegistryServiceServicer):
     """The registry behind gRPC. Every move of a label goes through it, so watchers hear of each."""
 
     def __init__(
-        self, registry: Registry, checkpoints: Path, on_plant: Callable[[], dict[str, PlantRecord]]
+        self,
+        registry: Registry,
+        checkpoints: Path,
+        on_plant: Callable[[], dict[str, PlantRecord]],
+        in_use: Callable[[], set[str]] = set,
     ) -> None:
-        """Serve `registry`; `on_plant()` returns what each policy did on the plant, by version."""
-        self._registry, self._on_plant = registry, on_plant
+        """Serve `registry`.
+
+        `on_plant()` returns what each policy did on the plant, by version; `in_use()` the versions that jobs
+        need.
+        """
+        self._registry, self._on_plant, self._in_use = registry, on_plant, in_use
         self._checkpoints = checkpoints
         self._moved = asyncio.Condition()
+        self._pruning = asyncio.Lock()
 
     async def move_label(self, label: str, version: str, expected: str | None = None) -> str:
         """Move a label, tell the watchers, and return where it pointed before."""
@@ -35,11 +55,34 @@ class RegistryService(v1.RegistryServiceServicer):
         self, request: v1.ListPoliciesRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListPoliciesResponse:
         """List what was published."""
-        del request, context
-        entries = await asyncio.to_thread(self._registry.policies)
-        records = await asyncio.to_thread(self._on_plant)
-        policies = await asyncio.to_thread(lambda: [_record(e, records.get(e.version)) for e in entries])
-        return v1.ListPoliciesResponse(policies=policies)
+
+        async def fetch(token: str, limit: int) -> tuple[list[v1.PolicyRecord], str]:
+            created, _, version = token.partition(":")
+            after = (int(created), version) if token else None
+            return await asyncio.to_thread(self._page, after, limit)
+
+        policies, token = await paged(request, context, fetch)
+        return v1.ListPoliciesResponse(policies=policies, next_page_token=token)
+
+    def _page(self, after: tuple[int, str] | None, limit: int) -> tuple[list[v1.PolicyRecord], str]:
+        entries = self._registry.policies(after=after, limit=limit)
+        records = self._on_plant() if entries else {}
+        last = entries[-1] if len(entries) == limit else None
+        following = f"{last.created_ns}:{last.version}" if last else ""
+        return [_record(entry, records.get(entry.version)) for entry in entries], following
+
+    async def ResolvePolicy(
+        self, request: v1.ResolvePolicyRequest, context: grpc.aio.ServicerContext
+    ) -> v1.ResolvePolicyResponse:
+        """Say which policy is meant."""
+        try:
+            resolve = self._registry.resolve
+            task, version = await asyncio.to_thread(resolve, request.name, request.task)
+        except NoSuchPolicy as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+        except AmbiguousLabel as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        return v1.ResolvePolicyResponse(version=version, task=task)
 
     async def SetLabel(
         self, request: v1.SetLabelRequest, context: grpc.aio.ServicerContext
@@ -50,10 +93,11 @@ class RegistryService(v1.RegistryServiceServicer):
             message = f"label {request.label!r} is not moved: {why}. --force moves it all the same"
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, message)
         try:
-            previous = await self.move_label(request.label, request.version, expected)
+            async with self._pruning:
+                previous = await self.move_label(request.label, request.version, expected)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except LookupError as error:
+        except NoSuchPolicy as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
         except LabelMoved as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
@@ -61,11 +105,11 @@ class RegistryService(v1.RegistryServiceServicer):
 
     def _why_worse(self, request: v1.SetLabelRequest) -> str:
         """Return in what the label's present policy did significantly better; empty if in nothing."""
-        tasks = {entry.version: entry.task for entry in self._registry.policies()}
-        if request.version not in tasks:
+        task = self._registry.task_of(request.version)
+        if not task:
             return ""  # which is told below
         try:
-            _, present = self._registry.labelled(request.label, tasks[request.version])
+            _, present = self._registry.labelled(request.label, task)
         except ValueError:
             return ""
         if present in {"", request.version}:
@@ -100,16 +144,35 @@ class RegistryService(v1.RegistryServiceServicer):
         self, request: v1.DownloadPolicyRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[v1.DownloadPolicyResponse]:
         """Send the files of a published checkpoint."""
-        entries = await asyncio.to_thread(self._registry.policies)
         root = self._checkpoints / request.version
-        if request.version not in {entry.version for entry in entries} or not root.is_dir():
-            message = f"no policy has the version {request.version!r}"
+        known = await asyncio.to_thread(self._registry.task_of, request.version)
+        if not known or not root.is_dir():
+            message = f"no policy with a checkpoint has the version {shortened(request.version, 80)!r}"
             await context.abort(grpc.StatusCode.NOT_FOUND, message)
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
             content = await asyncio.to_thread(path.read_bytes)
             name = path.relative_to(root).as_posix()
             for start in range(0, max(len(content), 1), CHUNK_BYTES):
                 yield v1.DownloadPolicyResponse(path=name, data=content[start : start + CHUNK_BYTES])
+
+    async def PrunePolicies(
+        self, request: v1.PrunePoliciesRequest, context: grpc.aio.ServicerContext
+    ) -> v1.PrunePoliciesResponse:
+        """Delete old checkpoints, or say which would be."""
+        del context
+        async with self._pruning:  # no label moves to what is being deleted
+            return await asyncio.to_thread(self._prune, request)
+
+    def _prune(self, request: v1.PrunePoliciesRequest) -> v1.PrunePoliciesResponse:
+        entries = self._registry.policies(task=request.task)
+        versions = superfluous(entries, request.keep, self._in_use())
+        roots = [self._checkpoints / version for version in versions]
+        size = sum(path.stat().st_size for root in roots for path in root.rglob("*") if path.is_file())
+        if request.delete:
+            self._registry.note_pruned(versions)  # before they go, so that nobody is sent half of one
+            for root in roots:
+                shutil.rmtree(root, ignore_errors=True)
+        return v1.PrunePoliciesResponse(versions=versions, bytes=size)
 
 
 def _record(entry: PolicyEntry, on_plant: PlantRecord | None) -> v1.PolicyRecord:
@@ -122,4 +185,5 @@ def _record(entry: PolicyEntry, on_plant: PlantRecord | None) -> v1.PolicyRecord
         labels=entry.labels,
         created_ns=entry.created_ns,
         plant=on_plant.message() if on_plant else None,
+        pruned=entry.pruned_ns > 0,
     )

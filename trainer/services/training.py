@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from protos.hds import v1
-from trainer.jobs.manager import JobManager, UnknownJob
+from trainer.jobs.manager import JobManager, QueueFull, UnknownJob
 from trainer.jobs.request import LEARNED_FRACTION, NoData
 from trainer.services.experience_messages import decode_selection, encode_selection
+from trainer.services.paging import paged
+from trainer.services.user_tasks import TaskLoader
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import COLLECT, Selection
 from trainer.store.registry import check_label
@@ -23,12 +25,17 @@ class TrainingService(v1.TrainingServiceServicer):
     """Jobs behind gRPC. What can be found wrong at once is refused at once."""
 
     def __init__(
-        self, jobs: JobManager, experience: ExperienceStore, data_of: Callable[[str], Selection]
+        self,
+        jobs: JobManager,
+        experience: ExperienceStore,
+        data_of: Callable[[str], Selection],
+        tasks: TaskLoader,
     ) -> None:
         """Serve `jobs`; `data_of(version)` selects what a policy was fitted to, or raises `LookupError`."""
         self._jobs = jobs
         self._experience = experience
         self._data_of = data_of
+        self._tasks = tasks
 
     async def StartTraining(
         self, request: v1.StartTrainingRequest, context: grpc.aio.ServicerContext
@@ -36,7 +43,7 @@ class TrainingService(v1.TrainingServiceServicer):
         """Queue a training in the simulator."""
         job = v1.Job(kind=v1.JOB_KIND_TRAINING, options=request.options)
         await self._check(job, context)
-        return v1.StartTrainingResponse(job=await self._jobs.start(job))
+        return v1.StartTrainingResponse(job=await self._start(job, context))
 
     async def StartRefit(
         self, request: v1.StartRefitRequest, context: grpc.aio.ServicerContext
@@ -52,7 +59,13 @@ class TrainingService(v1.TrainingServiceServicer):
         await self._check(job, context)
         job.data.CopyFrom(await self._data(request, context))
         job.notes.append(await asyncio.to_thread(self._uses, job.data))
-        return v1.StartRefitResponse(job=await self._jobs.start(job))
+        return v1.StartRefitResponse(job=await self._start(job, context))
+
+    async def _start(self, job: v1.Job, context: grpc.aio.ServicerContext) -> v1.Job:
+        try:
+            return await self._jobs.start(job)
+        except QueueFull as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
 
     def _uses(self, data: v1.Selection) -> str:
         """Return in words which plants and sessions a refit uses."""
@@ -68,16 +81,16 @@ class TrainingService(v1.TrainingServiceServicer):
     async def GetJob(self, request: v1.GetJobRequest, context: grpc.aio.ServicerContext) -> v1.GetJobResponse:
         """Return one job."""
         try:
-            return v1.GetJobResponse(job=self._jobs.get(request.id))
+            return v1.GetJobResponse(job=await self._jobs.find(request.id))
         except UnknownJob as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 
     async def ListJobs(
         self, request: v1.ListJobsRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListJobsResponse:
-        """Return every job."""
-        del request, context
-        return v1.ListJobsResponse(jobs=self._jobs.list())
+        """Return jobs, oldest first."""
+        jobs, token = await paged(request, context, self._jobs.page)
+        return v1.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def CancelJob(
         self, request: v1.CancelJobRequest, context: grpc.aio.ServicerContext
@@ -131,6 +144,7 @@ class TrainingService(v1.TrainingServiceServicer):
         job.options.label = job.options.label or DEFAULT_LABEL
         try:
             check_label(job.options.label)
+            await self._tasks.load(job.options.task)
             job.dynamics_model = await asyncio.to_thread(_known, job)
             if not 0.0 <= job.options.gate <= 1.0:
                 raise ValueError(f"the gate must be in [0, 1], or off; got {job.options.gate:g}")
@@ -144,10 +158,8 @@ def _known(job: v1.Job) -> str:
     """Return the full name of a job's dynamics model; beside the event loop, the first call imports JAX.
 
     Raises:
-        ValueError: there is no such task, or no such model.
+        ValueError: there is no such model.
     """
     from trainer.dynamics.ladder import known_name
-    from trainer.tasks import load_task
 
-    load_task(job.options.task)
     return known_name(job.dynamics_model)

@@ -2,10 +2,13 @@
 
 import contextlib
 import logging
+import os
+import socket
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 import sqlalchemy as sa
@@ -16,18 +19,27 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.event import listen
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
+from protos.operation.lock import InUse, hold
+from protos.operation.private import private_file
+from protos.transport.caller import caller
 from trainer.store.schema import AUDIT
+from trainer.store.sqlite_file import FileMoved, SQLiteFile
 
 BUSY_MS = 10_000
+ONE_TRAINER = 0x4844_5354
+"""The number of PostgreSQL's advisory lock that a trainer holds."""
 WRITES = "hds_writes"
 """The execution option of a connection that is to write."""
+
+
+_FILES: weakref.WeakKeyDictionary[sa.Dialect, SQLiteFile] = weakref.WeakKeyDictionary()
 
 
 class StoreUnavailable(RuntimeError):
     """The database does not take or give anything now; nothing of what was asked is stored."""
 
 
-def open_database(url: str, migrate: bool = True) -> sa.Engine:
+def open_database(url: str | sa.URL, migrate: bool = True) -> sa.Engine:
     """Open the database at `url` and bring its schema to that of this version, or refuse it if not `migrate`.
 
     SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns, and
@@ -42,7 +54,15 @@ def open_database(url: str, migrate: bool = True) -> sa.Engine:
         if engine.dialect.name == "sqlite":
             listen(engine, "connect", _configure_sqlite)
             listen(engine, "begin", _begin_sqlite)
+            if (path := _file_of(engine)) is not None:
+                private_file(path)
+                _FILES[engine.dialect] = SQLiteFile(path)
         _migrate(engine, migrate)
+    except OSError as error:
+        if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError):
+            shown = _without_password(url)
+            raise OSError(f"the database {shown} cannot be opened ({error}); give a writable one") from error
+        raise
     except (SQLAlchemyError, ImportError) as error:
         detail = str(error).splitlines()[0]
         shown = _without_password(url)
@@ -50,9 +70,95 @@ def open_database(url: str, migrate: bool = True) -> sa.Engine:
     return engine
 
 
-def sqlite_url(path: Path) -> str:
-    """Return the URL of the SQLite database at `path`."""
-    return f"sqlite:///{path.resolve()}"
+def sqlite_url(path: Path) -> sa.URL:
+    """Return the URL of the SQLite database at `path`, whatever letters that has."""
+    return sa.URL.create("sqlite", database=str(path.resolve()))
+
+
+class Claim(Protocol):
+    """That this trainer alone runs on a database."""
+
+    def check(self) -> None:
+        """Raise `InUse` if it is another's now, `StoreUnavailable` if that cannot be told."""
+        ...
+
+    def release(self) -> None:
+        """Let another trainer have it."""
+        ...
+
+
+def claim(engine: sa.Engine) -> Claim | None:
+    """Keep other trainers from this database; None where no other can reach it.
+
+    Raises:
+        InUse: another trainer runs on it, naming which.
+        OSError: the lock cannot be written.
+    """
+    remedy = "give each trainer its own --database and --state-dir"
+    if engine.dialect.name == "postgresql":
+        return _AdvisoryLock(engine, remedy)
+    if (path := _file_of(engine)) is None:
+        return None
+    return hold(path.with_name(path.name + ".lock"), f"the database {path}", remedy)
+
+
+class _AdvisoryLock:
+    """PostgreSQL's advisory lock, which lasts as long as the connection that took it."""
+
+    def __init__(self, engine: sa.Engine, remedy: str) -> None:
+        self._engine, self._remedy = engine, remedy
+        self._connection: sa.Connection | None = None
+        self.check()
+
+    def check(self) -> None:
+        """Take the lock, or see that it is still held.
+
+        Raises:
+            InUse: another trainer has it.
+            StoreUnavailable: the database is out of reach.
+        """
+        with _told(self._engine):
+            try:
+                if self._connection is not None:
+                    self._connection.execute(sa.text("SELECT 1"))
+                    return
+            except DBAPIError:
+                self._close()
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                self._take(self._connection)
+            except BaseException:
+                self._close()
+                raise
+
+    def _take(self, connection: sa.Connection) -> None:
+        name = f"hds-trainer {os.getpid()} on {socket.gethostname()}"[:63]
+        connection.execute(sa.text("SELECT set_config('application_name', :name, false)"), {"name": name})
+        number = {"number": ONE_TRAINER}
+        if connection.execute(sa.text("SELECT pg_try_advisory_lock(:number)"), number).scalar():
+            return
+        holder = connection.execute(
+            sa.text(
+                "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE "
+                "locktype = 'advisory' AND objid = :number AND granted "
+                "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            ),
+            number,
+        ).scalar()
+        shown = _without_password(self._engine.url)
+        who = holder or "another trainer"
+        raise InUse(f"the database {shown} is in use by {who}; {self._remedy}", str(who))
+
+    def release(self) -> None:
+        """Let another trainer have the database."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._connection.invalidate()
+                self._connection.close()
+            self._connection = None
 
 
 @contextlib.contextmanager
@@ -64,8 +170,10 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """
     if engine.dialect.name != "sqlite":  # whose readers have one view anyhow
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
-    with _told(), engine.connect() as connection:
-        yield connection
+    with _told(engine):
+        with engine.connect() as connection:
+            yield connection
+        _look(engine)
 
 
 @contextlib.contextmanager
@@ -75,20 +183,48 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         StoreUnavailable: the database is out of reach or full; nothing was changed.
     """
-    with _told(), engine.execution_options(**{WRITES: True}).begin() as connection:
-        yield connection
+    with _told(engine):
+        with engine.execution_options(**{WRITES: True}).begin() as connection:
+            yield connection
+        _look(engine)
 
 
 def note(connection: sa.Connection, deed: str, subject: str, **detail: Any) -> None:
-    """Add to the audit trail, in the transaction of what is noted."""
-    values = {"at_ns": time.time_ns(), "deed": deed, "subject": subject, "detail": detail}
+    """Add to the audit trail, in the transaction of what is noted, and with whose call it was."""
+    who = caller()
+    values = {
+        "at_ns": time.time_ns(), "deed": deed, "subject": subject, "detail": detail, "actor": who.name,
+        "peer": who.peer,
+    }  # fmt: skip
     connection.execute(AUDIT.insert().values(values))
 
 
+def _file_of(engine: sa.Engine) -> Path | None:
+    """Return the file of an SQLite database; None for one in memory, or of another kind."""
+    name = engine.url.database
+    return Path(name) if engine.dialect.name == "sqlite" and name and name != ":memory:" else None
+
+
+def _look(engine: sa.Engine) -> None:
+    """Check that what was written, or read, is in the files that bear the database's name.
+
+    Raises:
+        FileMoved: it is not.
+    """
+    if (file := _FILES.get(engine.dialect)) is not None:
+        file.look()
+
+
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _told(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
+    except FileMoved as error:
+        file = _FILES[engine.dialect]
+        if file.side_alone():  # closing the connections writes what is beside the database into it
+            engine.dispose()
+            file.forget_side()
+        raise StoreUnavailable(f"the database is not available ({error})") from error
     except (DBAPIError, psycopg.OperationalError) as error:
         if isinstance(error, IntegrityError | ProgrammingError | DataError):
             raise
@@ -122,7 +258,7 @@ def _migrate(engine: sa.Engine, may: bool) -> None:
         command.upgrade(config, "head")
 
 
-def _without_password(url: str) -> str:
+def _without_password(url: str | sa.URL) -> str:
     return sa.make_url(url).render_as_string(hide_password=True)
 
 

@@ -6,13 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from protos.transport.caller import answering
 from trainer.store.database import WRITES, note, reading, writing
 from trainer.store.records import (
-    COLLECT,
     EVALUATE,
     EVERYTHING,
     STREAM,
     Batch,
+    Judging,
     OtherSession,
     RecordedEpisode,
     Selection,
@@ -25,11 +26,11 @@ from trainer.store.rows import (
     from_session,
     from_transition,
     insert_transitions,
-    to_episode,
     to_session,
     to_transition,
 )
 from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
+from trainer.store.selecting import EpisodeKey, SessionKey, episode_page, selected, session_page
 
 Outcome = int | SequenceGap | OtherSession
 """The watermark after a batch, or why it was not taken."""
@@ -54,33 +55,15 @@ class ExperienceStore:
             row = connection.execute(sa.select(SESSIONS).where(SESSIONS.c.id == name)).first()
         return to_session(row) if row else None
 
-    def sessions(self, wanted: Selection = EVERYTHING) -> list[SessionSummary]:
+    def sessions(
+        self, wanted: Selection = EVERYTHING, after: SessionKey | None = None, limit: int | None = None
+    ) -> list[SessionSummary]:
         """Return what is stored of the sessions that have episodes of a selection, oldest first.
 
         Of policies and watermarks nothing is asked.
         """
-        steps = lambda purpose: sa.func.sum(  # noqa: E731
-            sa.case((EPISODES.c.purpose == purpose, EPISODES.c.steps), else_=0)
-        )
-        counts = (sa.func.count(), steps(COLLECT), steps(EVALUATE))
-        query = _selected(sa.select(EPISODES.c.session, *counts), wanted).group_by(EPISODES.c.session)
         with reading(self._engine) as connection:
-            counted = {name: tuple(map(int, rest)) for name, *rest in connection.execute(query)}
-            tags: dict[str, list[str]] = {}
-            for row in connection.execute(sa.select(TAGS).order_by(TAGS.c.tag)):
-                tags.setdefault(row.session, []).append(row.tag)
-            rows = connection.execute(sa.select(SESSIONS).order_by(SESSIONS.c.begun_ns, SESSIONS.c.id)).all()
-        return [
-            SessionSummary(
-                to_session(row),
-                row.begun_ns,
-                row.next_sequence,
-                tuple(tags.get(row.id, ())),
-                *counted[row.id],
-            )
-            for row in rows
-            if row.id in counted
-        ]
+            return session_page(connection, wanted, after, limit)
 
     def append(self, session: SessionInfo, transitions: Iterable[Transition]) -> int:
         """Commit a batch and return the new watermark.
@@ -108,6 +91,7 @@ class ExperienceStore:
             counts: EpisodeCounts = {}
             for batch in batches:
                 other = _other(batch.session, infos[batch.session.id])
+                other = other or _contradiction(connection, batch, reached[batch.session.id], rows)
                 results.append(other or _take(batch, reached, rows, counts))
             if rows:
                 insert_transitions(connection, rows)
@@ -121,35 +105,35 @@ class ExperienceStore:
 
     def episodes(self, wanted: Selection = EVERYTHING) -> list[RecordedEpisode]:
         """Return the recorded episodes of a selection, by session and sequence."""
-        query = (
-            _selected(sa.select(TRANSITIONS, SESSIONS.c.task, SESSIONS.c.control_dt_s), wanted)
-            .join(
-                TRANSITIONS,
-                sa.and_(
-                    TRANSITIONS.c.session == EPISODES.c.session,
-                    TRANSITIONS.c.sequence.between(EPISODES.c.first_sequence, EPISODES.c.end_sequence - 1),
-                    TRANSITIONS.c.episode == EPISODES.c.episode,
-                ),
-            )
-            .order_by(TRANSITIONS.c.session, TRANSITIONS.c.sequence)
-        )
-        groups: dict[tuple[str, int], list[sa.Row]] = {}
         with reading(self._engine) as connection:
-            for row in connection.execute(query):
-                if wanted.watermarks and row.sequence >= wanted.watermarks.get(row.session, 0):
-                    continue
-                groups.setdefault((row.session, row.episode), []).append(row)
-        found = [to_episode(rows) for rows in groups.values()]
-        return [episode for episode in found if _by_policy(episode, wanted.policies)]
+            return episode_page(connection, wanted, None, None)[0]
+
+    def episode_page(
+        self, wanted: Selection, after: EpisodeKey | None, limit: int
+    ) -> tuple[list[RecordedEpisode], EpisodeKey | None]:
+        """Return up to `limit` recorded episodes, and where the next page begins; None at the end."""
+        with reading(self._engine) as connection:
+            return episode_page(connection, wanted, after, limit)
+
+    def evaluated(self, wanted: Selection = EVERYTHING) -> list[Judging]:
+        """Return the sessions that have episodes which judge, oldest first."""
+        columns = (SESSIONS.c.id, SESSIONS.c.task, SESSIONS.c.plant)
+        query = selected(sa.select(*columns, sa.func.sum(EPISODES.c.steps)), wanted)
+        query = query.where(EPISODES.c.purpose == EVALUATE).group_by(*columns)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(sa.func.min(SESSIONS.c.begun_ns), SESSIONS.c.id))
+            return [Judging(name, task, plant, int(steps)) for name, task, plant, steps in rows]
 
     def has_data(self, wanted: Selection) -> bool:
         """Return whether anything is recorded; of policies and watermarks nothing is asked."""
-        query = _selected(sa.select(EPISODES.c.episode), wanted).limit(1)
+        query = selected(sa.select(EPISODES.c.episode), wanted).limit(1)
         with reading(self._engine) as connection:
             return connection.execute(query).first() is not None
 
-    def transitions(self, session: str, episode: int) -> list[Transition]:
-        """Return the transitions of one episode in order; empty if it is not stored."""
+    def transitions(
+        self, session: str, episode: int, first: int = 0, limit: int | None = None
+    ) -> list[Transition]:
+        """Return up to `limit` transitions of one episode in order, from sequence number `first` on."""
         known = sa.select(EPISODES.c.first_sequence, EPISODES.c.end_sequence).where(
             EPISODES.c.session == session, EPISODES.c.episode == episode
         )
@@ -157,12 +141,14 @@ class ExperienceStore:
             place = connection.execute(known).first()
             if place is None:
                 return []
+            begin = max(first, place.first_sequence)
             query = sa.select(TRANSITIONS).where(
                 TRANSITIONS.c.session == session,
-                TRANSITIONS.c.sequence.between(place.first_sequence, place.end_sequence - 1),
+                TRANSITIONS.c.sequence.between(begin, place.end_sequence - 1),
                 TRANSITIONS.c.episode == episode,
             )
-            return [to_transition(row) for row in connection.execute(query.order_by(TRANSITIONS.c.sequence))]
+            rows = connection.execute(query.order_by(TRANSITIONS.c.sequence).limit(limit))
+            return [to_transition(row) for row in rows]
 
     def tag(self, session: str, tag: str) -> None:
         """Add a tag to a session.
@@ -178,7 +164,7 @@ class ExperienceStore:
 
     def sizes(self, wanted: Selection) -> dict[str, int]:
         """Return the number of stored transitions by session."""
-        query = _selected(sa.select(EPISODES.c.session, sa.func.sum(EPISODES.c.steps)), wanted)
+        query = selected(sa.select(EPISODES.c.session, sa.func.sum(EPISODES.c.steps)), wanted)
         with reading(self._engine) as connection:
             rows = connection.execute(query.group_by(EPISODES.c.session).order_by(EPISODES.c.session))
             return {name: int(steps) for name, steps in rows}
@@ -217,8 +203,10 @@ def _sessions(
     new = [info for name, info in offered.items() if name not in infos]
     if new:
         connection.execute(_insert_missing(connection, SESSIONS), [from_session(info) for info in new])
+    callers = {batch.session.id: batch.caller for batch in batches}
     for info in new:
         if info.source != STREAM:
+            answering(callers[info.id])
             note(connection, "import", info.id, source=info.source)
     return offered | infos, {row.id: row.next_sequence for row in known}
 
@@ -231,6 +219,31 @@ def _other(offered: SessionInfo, stored: SessionInfo) -> OtherSession | None:
         if getattr(stored, name) != getattr(offered, name)
     ]
     return OtherSession(f"session {stored.id} is known with {'; '.join(told)}") if told else None
+
+
+def _contradiction(
+    connection: sa.Connection, batch: Batch, watermark: int, pending: list[tuple[Any, ...]]
+) -> OtherSession | None:
+    """Return in words that a batch tells something else of what is stored; None if it does not.
+
+    What was forgotten is not stored, and may be told in any way.
+    """
+    name = batch.session.id
+    known = {t.sequence: from_transition(name, t) for t in batch.transitions if t.sequence < watermark}
+    if not known:
+        return None
+    query = sa.select(TRANSITIONS).where(
+        TRANSITIONS.c.session == name, TRANSITIONS.c.sequence.between(min(known), max(known))
+    )
+    stored = [tuple(row) for row in connection.execute(query)]
+    stored += [row for row in pending if row[0] == name]
+    for row in stored:
+        if known.get(row[1], row) != row:
+            return OtherSession(
+                f"session {name} has another transition {row[1]} than the one that came, which is not "
+                "stored: a session has one writer, who sends the same under the same number"
+            )
+    return None
 
 
 def _watermarks(connection: sa.Connection, sessions: list[str]) -> dict[str, int]:
@@ -285,23 +298,3 @@ def _count_episodes(connection: sa.Connection, counts: EpisodeCounts) -> None:
     }  # fmt: skip
     upsert = insert.on_conflict_do_update(index_elements=["session", "episode"], set_=more)
     connection.execute(upsert, list(counts.values()))
-
-
-def _selected(query: sa.Select, wanted: Selection) -> sa.Select:
-    """Restrict a query to the episodes of a selection, as far as the database knows."""
-    query = query.select_from(EPISODES).join(SESSIONS, SESSIONS.c.id == EPISODES.c.session)
-    names = wanted.sessions or tuple(wanted.watermarks)
-    conditions = [
-        (wanted.task, SESSIONS.c.task == wanted.task),
-        (wanted.purpose, EPISODES.c.purpose == wanted.purpose),
-        (names, SESSIONS.c.id.in_(names)),
-        (wanted.tags, SESSIONS.c.id.in_(sa.select(TAGS.c.session).where(TAGS.c.tag.in_(wanted.tags)))),
-        (wanted.plants, SESSIONS.c.plant.in_(wanted.plants)),
-        (wanted.since_ns, SESSIONS.c.begun_ns >= wanted.since_ns),
-        (wanted.until_ns, SESSIONS.c.begun_ns < wanted.until_ns),
-    ]
-    return query.where(*(condition for given, condition in conditions if given))
-
-
-def _by_policy(episode: RecordedEpisode, policies: tuple[str, ...]) -> bool:
-    return not policies or any(v.startswith(p) for v in episode.policy_versions for p in policies)

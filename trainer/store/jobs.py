@@ -25,3 +25,15 @@ class JobStore:
         """Return every job, oldest first."""
         with reading(self._engine) as connection:
             return list(connection.execute(sa.select(JOBS.c.job).order_by(JOBS.c.created_ns)).scalars())
+
+    def page(self, after: int, limit: int) -> list[bytes]:
+        """Return up to `limit` jobs with larger numbers than `after`, in their order."""
+        number = sa.cast(JOBS.c.id, sa.BigInteger)
+        query = sa.select(JOBS.c.job).where(number > after).order_by(number).limit(limit)
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def get(self, job_id: str) -> bytes | None:
+        """Return one job; None if there is none."""
+        with reading(self._engine) as connection:
+            return connection.execute(sa.select(JOBS.c.job).where(JOBS.c.id == job_id)).scalar()

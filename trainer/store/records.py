@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from protos.transport.caller import NOBODY, Caller
+
 COLLECT = 1
 EVALUATE = 2
 FALLBACK = 2
@@ -105,6 +107,15 @@ class SessionSummary(NamedTuple):
     evaluate_steps: int
 
 
+class Judging(NamedTuple):
+    """A session with episodes that only judge, and the steps of these."""
+
+    session: str
+    task: str
+    plant: str
+    steps: int
+
+
 class SequenceGap(ValueError):
     """A batch starts beyond the watermark: something before it is missing."""
 
@@ -118,6 +129,8 @@ class Batch(NamedTuple):
 
     session: SessionInfo
     transitions: Sequence[Transition]
+    caller: Caller = NOBODY
+    """Whose call it came by."""
 
 
 EVERYTHING = Selection()

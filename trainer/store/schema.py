@@ -30,6 +30,7 @@ EPISODES = sa.Table(
     sa.Column("steps", sa.Integer, nullable=False),
 )
 sa.Index("episodes_by_purpose", EPISODES.c.purpose, EPISODES.c.session)
+sa.Index("sessions_by_time", SESSIONS.c.begun_ns, SESSIONS.c.id)
 
 TRANSITIONS = sa.Table(
     "transitions",
@@ -67,7 +68,9 @@ POLICIES = sa.Table(
     sa.Column("real_seconds", sa.Double, nullable=False),
     sa.Column("metrics", sa.JSON, nullable=False),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("pruned_ns", sa.BigInteger, nullable=False, server_default="0"),
 )
+"""`pruned_ns`: when its checkpoint was deleted [ns since 1970-01-01 UTC], 0 while it is there."""
 
 LABELS = sa.Table(
     "labels",
@@ -93,5 +96,10 @@ AUDIT = sa.Table(
     sa.Column("deed", sa.String, nullable=False),
     sa.Column("subject", sa.String, nullable=False),
     sa.Column("detail", sa.JSON, nullable=False),
+    sa.Column("actor", sa.String, nullable=False, server_default=""),
+    sa.Column("peer", sa.String, nullable=False, server_default=""),
 )
-"""What changed what is learned from or served: labels, policies, imports, deletions. Only ever added to."""
+"""What changed what is learned from or served: labels, policies, imports, deletions. Only ever added to.
+
+`actor`: whose token or certificate did it, and `peer`: from where.
+"""

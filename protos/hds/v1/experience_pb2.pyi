@@ -49,12 +49,14 @@ class Session(_message.Message):
     def __init__(self, id: _Optional[str] = ..., task: _Optional[str] = ..., plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class AppendRequest(_message.Message):
-    __slots__ = ("session", "transitions")
+    __slots__ = ("session", "transitions", "writer")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
+    WRITER_FIELD_NUMBER: _ClassVar[int]
     session: Session
     transitions: _containers.RepeatedCompositeFieldContainer[_types_pb2.Transition]
-    def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ..., transitions: _Optional[_Iterable[_Union[_types_pb2.Transition, _Mapping]]] = ...) -> None: ...
+    writer: str
+    def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ..., transitions: _Optional[_Iterable[_Union[_types_pb2.Transition, _Mapping]]] = ..., writer: _Optional[str] = ...) -> None: ...
 
 class AppendResponse(_message.Message):
     __slots__ = ("session", "next_sequence", "refusal", "gap")
@@ -135,34 +137,46 @@ class PolicyScore(_message.Message):
     def __init__(self, policy_version: _Optional[str] = ..., episodes: _Optional[int] = ..., not_judged: _Optional[int] = ..., success: _Optional[float] = ..., success_low: _Optional[float] = ..., success_high: _Optional[float] = ..., cost: _Optional[float] = ..., cost_low: _Optional[float] = ..., cost_high: _Optional[float] = ...) -> None: ...
 
 class ScorePoliciesRequest(_message.Message):
-    __slots__ = ("selection",)
+    __slots__ = ("selection", "page_size", "page_token")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ScorePoliciesResponse(_message.Message):
-    __slots__ = ("scores",)
+    __slots__ = ("scores", "next_page_token")
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     scores: _containers.RepeatedCompositeFieldContainer[PolicyScore]
-    def __init__(self, scores: _Optional[_Iterable[_Union[PolicyScore, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, scores: _Optional[_Iterable[_Union[PolicyScore, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListEpisodesRequest(_message.Message):
-    __slots__ = ("session", "purpose", "selection")
+    __slots__ = ("session", "purpose", "selection", "page_size", "page_token")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
     SELECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     session: str
     purpose: _types_pb2.Purpose
     selection: Selection
-    def __init__(self, session: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., selection: _Optional[_Union[Selection, _Mapping]] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, session: _Optional[str] = ..., purpose: _Optional[_Union[_types_pb2.Purpose, str]] = ..., selection: _Optional[_Union[Selection, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListEpisodesResponse(_message.Message):
-    __slots__ = ("episodes", "plant")
+    __slots__ = ("episodes", "plant", "next_page_token")
     EPISODES_FIELD_NUMBER: _ClassVar[int]
     PLANT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     episodes: _containers.RepeatedCompositeFieldContainer[Episode]
     plant: _types_pb2.PlantSpec
-    def __init__(self, episodes: _Optional[_Iterable[_Union[Episode, _Mapping]]] = ..., plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, episodes: _Optional[_Iterable[_Union[Episode, _Mapping]]] = ..., plant: _Optional[_Union[_types_pb2.PlantSpec, _Mapping]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ReadEpisodeRequest(_message.Message):
     __slots__ = ("session", "episode")
@@ -199,16 +213,22 @@ class SessionSummary(_message.Message):
     def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ..., begun_unix_ns: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., episodes: _Optional[int] = ..., steps: _Optional[int] = ..., collect_s: _Optional[float] = ..., evaluate_s: _Optional[float] = ..., next_sequence: _Optional[int] = ...) -> None: ...
 
 class ListSessionsRequest(_message.Message):
-    __slots__ = ("selection",)
+    __slots__ = ("selection", "page_size", "page_token")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListSessionsResponse(_message.Message):
-    __slots__ = ("sessions",)
+    __slots__ = ("sessions", "next_page_token")
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionSummary]
-    def __init__(self, sessions: _Optional[_Iterable[_Union[SessionSummary, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, sessions: _Optional[_Iterable[_Union[SessionSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class TagSessionRequest(_message.Message):
     __slots__ = ("session", "tag")

@@ -80,7 +80,9 @@ class ExperienceServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Append(self, request_iterator, context):
-        """Batches of transitions, each acknowledged after it is committed. Sending one twice is harmless.
+        """Batches of transitions, each acknowledged after it is committed. Sending one twice is harmless; another
+        transition under a number that is stored is refused. A session has one writer at a time: while one has its
+        stream open, another's ends with ABORTED, and may try again later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.hds.v1 import experience_pb2 as protos_dot_hds_dot_v1_dot_experience__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/hds/v1/registry.proto\x12\x06hds.v1\x1a\x1eprotos/hds/v1/experience.proto\"\xff\x01\n\x0cPolicyRecord\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x14\n\x0creal_seconds\x18\x04 \x01(\x01\x12\x32\n\x07metrics\x18\x05 \x03(\x0b\x32!.hds.v1.PolicyRecord.MetricsEntry\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x12\n\ncreated_ns\x18\x07 \x01(\x03\x12\"\n\x05plant\x18\x08 \x01(\x0b\x32\x13.hds.v1.PolicyScore\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x15\n\x13ListPoliciesRequest\">\n\x14ListPoliciesResponse\x12&\n\x08policies\x18\x01 \x03(\x0b\x32\x14.hds.v1.PolicyRecord\"t\n\x0fSetLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x42\x13\n\x11_expected_version\",\n\x10SetLabelResponse\x12\x18\n\x10previous_version\x18\x01 \x01(\t\"0\n\x11WatchLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"3\n\x12WatchLabelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"(\n\x15\x44ownloadPolicyRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"4\n\x16\x44ownloadPolicyResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xb5\x02\n\x0fRegistryService\x12I\n\x0cListPolicies\x12\x1b.hds.v1.ListPoliciesRequest\x1a\x1c.hds.v1.ListPoliciesResponse\x12=\n\x08SetLabel\x12\x17.hds.v1.SetLabelRequest\x1a\x18.hds.v1.SetLabelResponse\x12\x45\n\nWatchLabel\x12\x19.hds.v1.WatchLabelRequest\x1a\x1a.hds.v1.WatchLabelResponse0\x01\x12Q\n\x0e\x44ownloadPolicy\x12\x1d.hds.v1.DownloadPolicyRequest\x1a\x1e.hds.v1.DownloadPolicyResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/hds/v1/registry.proto\x12\x06hds.v1\x1a\x1eprotos/hds/v1/experience.proto\"\x8f\x02\n\x0cPolicyRecord\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x14\n\x0creal_seconds\x18\x04 \x01(\x01\x12\x32\n\x07metrics\x18\x05 \x03(\x0b\x32!.hds.v1.PolicyRecord.MetricsEntry\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x12\n\ncreated_ns\x18\x07 \x01(\x03\x12\"\n\x05plant\x18\x08 \x01(\x0b\x32\x13.hds.v1.PolicyScore\x12\x0e\n\x06pruned\x18\t \x01(\x08\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"<\n\x13ListPoliciesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListPoliciesResponse\x12&\n\x08policies\x18\x01 \x03(\x0b\x32\x14.hds.v1.PolicyRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14ResolvePolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"6\n\x15ResolvePolicyResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"B\n\x14PrunePoliciesRequest\x12\x0c\n\x04keep\x18\x01 \x01(\r\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65lete\x18\x03 \x01(\x08\"8\n\x15PrunePoliciesResponse\x12\x10\n\x08versions\x18\x01 \x03(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"t\n\x0fSetLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x42\x13\n\x11_expected_version\",\n\x10SetLabelResponse\x12\x18\n\x10previous_version\x18\x01 \x01(\t\"0\n\x11WatchLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"3\n\x12WatchLabelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"(\n\x15\x44ownloadPolicyRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"4\n\x16\x44ownloadPolicyResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xd1\x03\n\x0fRegistryService\x12I\n\x0cListPolicies\x12\x1b.hds.v1.ListPoliciesRequest\x1a\x1c.hds.v1.ListPoliciesResponse\x12=\n\x08SetLabel\x12\x17.hds.v1.SetLabelRequest\x1a\x18.hds.v1.SetLabelResponse\x12\x45\n\nWatchLabel\x12\x19.hds.v1.WatchLabelRequest\x1a\x1a.hds.v1.WatchLabelResponse0\x01\x12Q\n\x0e\x44ownloadPolicy\x12\x1d.hds.v1.DownloadPolicyRequest\x1a\x1e.hds.v1.DownloadPolicyResponse0\x01\x12L\n\rResolvePolicy\x12\x1c.hds.v1.ResolvePolicyRequest\x1a\x1d.hds.v1.ResolvePolicyResponse\x12L\n\rPrunePolicies\x12\x1c.hds.v1.PrunePoliciesRequest\x1a\x1d.hds.v1.PrunePoliciesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,25 +35,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYRECORD_METRICSENTRY']._loaded_options = None
   _globals['_POLICYRECORD_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_POLICYRECORD']._serialized_start=73
-  _globals['_POLICYRECORD']._serialized_end=328
-  _globals['_POLICYRECORD_METRICSENTRY']._serialized_start=282
-  _globals['_POLICYRECORD_METRICSENTRY']._serialized_end=328
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=330
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=351
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=353
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=415
-  _globals['_SETLABELREQUEST']._serialized_start=417
-  _globals['_SETLABELREQUEST']._serialized_end=533
-  _globals['_SETLABELRESPONSE']._serialized_start=535
-  _globals['_SETLABELRESPONSE']._serialized_end=579
-  _globals['_WATCHLABELREQUEST']._serialized_start=581
-  _globals['_WATCHLABELREQUEST']._serialized_end=629
-  _globals['_WATCHLABELRESPONSE']._serialized_start=631
-  _globals['_WATCHLABELRESPONSE']._serialized_end=682
-  _globals['_DOWNLOADPOLICYREQUEST']._serialized_start=684
-  _globals['_DOWNLOADPOLICYREQUEST']._serialized_end=724
-  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_start=726
-  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_end=778
-  _globals['_REGISTRYSERVICE']._serialized_start=781
-  _globals['_REGISTRYSERVICE']._serialized_end=1090
+  _globals['_POLICYRECORD']._serialized_end=344
+  _globals['_POLICYRECORD_METRICSENTRY']._serialized_start=298
+  _globals['_POLICYRECORD_METRICSENTRY']._serialized_end=344
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=346
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=406
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=408
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=495
+  _globals['_RESOLVEPOLICYREQUEST']._serialized_start=497
+  _globals['_RESOLVEPOLICYREQUEST']._serialized_end=547
+  _globals['_RESOLVEPOLICYRESPONSE']._serialized_start=549
+  _globals['_RESOLVEPOLICYRESPONSE']._serialized_end=603
+  _globals['_PRUNEPOLICIESREQUEST']._serialized_start=605
+  _globals['_PRUNEPOLICIESREQUEST']._serialized_end=671
+  _globals['_PRUNEPOLICIESRESPONSE']._serialized_start=673
+  _globals['_PRUNEPOLICIESRESPONSE']._serialized_end=729
+  _globals['_SETLABELREQUEST']._serialized_start=731
+  _globals['_SETLABELREQUEST']._serialized_end=847
+  _globals['_SETLABELRESPONSE']._serialized_start=849
+  _globals['_SETLABELRESPONSE']._serialized_end=893
+  _globals['_WATCHLABELREQUEST']._serialized_start=895
+  _globals['_WATCHLABELREQUEST']._serialized_end=943
+  _globals['_WATCHLABELRESPONSE']._serialized_start=945
+  _globals['_WATCHLABELRESPONSE']._serialized_end=996
+  _globals['_DOWNLOADPOLICYREQUEST']._serialized_start=998
+  _globals['_DOWNLOADPOLICYREQUEST']._serialized_end=1038
+  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_start=1040
+  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_end=1092
+  _globals['_REGISTRYSERVICE']._serialized_start=1095
+  _globals['_REGISTRYSERVICE']._serialized_end=1560
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PolicyRecord(_message.Message):
-    __slots__ = ("version", "task", "parent", "real_seconds", "metrics", "labels", "created_ns", "plant")
+    __slots__ = ("version", "task", "parent", "real_seconds", "metrics", "labels", "created_ns", "plant", "pruned")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class PolicyRecord(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CREATED_NS_FIELD_NUMBER: _ClassVar[int]
     PLANT_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_FIELD_NUMBER: _ClassVar[int]
     version: str
     task: str
     parent: str
@@ -32,17 +33,58 @@ class PolicyRecord(_message.Message):
     labels: _containers.RepeatedScalarFieldContainer[str]
     created_ns: int
     plant: _experience_pb2.PolicyScore
-    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., parent: _Optional[str] = ..., real_seconds: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., labels: _Optional[_Iterable[str]] = ..., created_ns: _Optional[int] = ..., plant: _Optional[_Union[_experience_pb2.PolicyScore, _Mapping]] = ...) -> None: ...
+    pruned: bool
+    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., parent: _Optional[str] = ..., real_seconds: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., labels: _Optional[_Iterable[str]] = ..., created_ns: _Optional[int] = ..., plant: _Optional[_Union[_experience_pb2.PolicyScore, _Mapping]] = ..., pruned: bool = ...) -> None: ...
 
 class ListPoliciesRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListPoliciesResponse(_message.Message):
-    __slots__ = ("policies",)
+    __slots__ = ("policies", "next_page_token")
     POLICIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     policies: _containers.RepeatedCompositeFieldContainer[PolicyRecord]
-    def __init__(self, policies: _Optional[_Iterable[_Union[PolicyRecord, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, policies: _Optional[_Iterable[_Union[PolicyRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ResolvePolicyRequest(_message.Message):
+    __slots__ = ("name", "task")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    task: str
+    def __init__(self, name: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
+
+class ResolvePolicyResponse(_message.Message):
+    __slots__ = ("version", "task")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    task: str
+    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
+
+class PrunePoliciesRequest(_message.Message):
+    __slots__ = ("keep", "task", "delete")
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    keep: int
+    task: str
+    delete: bool
+    def __init__(self, keep: _Optional[int] = ..., task: _Optional[str] = ..., delete: bool = ...) -> None: ...
+
+class PrunePoliciesResponse(_message.Message):
+    __slots__ = ("versions", "bytes")
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    bytes: int
+    def __init__(self, versions: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class SetLabelRequest(_message.Message):
     __slots__ = ("label", "version", "expected_version", "force")

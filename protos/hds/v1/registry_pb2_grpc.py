@@ -54,6 +54,16 @@ class RegistryServiceStub(object):
                 request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.DownloadPolicyRequest.SerializeToString,
                 response_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.DownloadPolicyResponse.FromString,
                 _registered_method=True)
+        self.ResolvePolicy = channel.unary_unary(
+                '/hds.v1.RegistryService/ResolvePolicy',
+                request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyResponse.FromString,
+                _registered_method=True)
+        self.PrunePolicies = channel.unary_unary(
+                '/hds.v1.RegistryService/PrunePolicies',
+                request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer(object):
@@ -87,6 +97,20 @@ class RegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolvePolicy(self, request, context):
+        """Which policy is meant by a version, its first digits, or a label.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrunePolicies(self, request, context):
+        """Delete the checkpoints of old policies that no label points to; their records and figures stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +133,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.DownloadPolicy,
                     request_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.DownloadPolicyRequest.FromString,
                     response_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.DownloadPolicyResponse.SerializeToString,
+            ),
+            'ResolvePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolvePolicy,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyResponse.SerializeToString,
+            ),
+            'PrunePolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrunePolicies,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +253,60 @@ class RegistryService(object):
             '/hds.v1.RegistryService/DownloadPolicy',
             protos_dot_hds_dot_v1_dot_registry__pb2.DownloadPolicyRequest.SerializeToString,
             protos_dot_hds_dot_v1_dot_registry__pb2.DownloadPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolvePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.RegistryService/ResolvePolicy',
+            protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrunePolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.RegistryService/PrunePolicies',
+            protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -95,7 +95,7 @@ class StartRefitResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "kind", "state", "options", "phase", "progress", "policy_version", "error", "metrics", "dynamics_model", "learned_fraction", "data", "gate", "notes")
+    __slots__ = ("id", "kind", "state", "options", "phase", "progress", "policy_version", "error", "metrics", "dynamics_model", "learned_fraction", "data", "gate", "notes", "started_by", "started_from")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +117,8 @@ class Job(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     GATE_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
+    STARTED_BY_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FROM_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: JobKind
     state: JobState
@@ -131,7 +133,9 @@ class Job(_message.Message):
     data: _experience_pb2.Selection
     gate: GateVerdict
     notes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., phase: _Optional[str] = ..., progress: _Optional[float] = ..., policy_version: _Optional[str] = ..., error: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ..., gate: _Optional[_Union[GateVerdict, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+    started_by: str
+    started_from: str
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., options: _Optional[_Union[TrainingOptions, _Mapping]] = ..., phase: _Optional[str] = ..., progress: _Optional[float] = ..., policy_version: _Optional[str] = ..., error: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., data: _Optional[_Union[_experience_pb2.Selection, _Mapping]] = ..., gate: _Optional[_Union[GateVerdict, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., started_by: _Optional[str] = ..., started_from: _Optional[str] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -146,14 +150,20 @@ class GetJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
-    __slots__ = ("jobs",)
+    __slots__ = ("jobs", "next_page_token")
     JOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
-    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CancelJobRequest(_message.Message):
     __slots__ = ("id",)
