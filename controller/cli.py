@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from protos.operation import log
+from protos.operation.text import printable
 from protos.state import state_dir
 from protos.transport.access import Access
 from protos.transport.commands import Certs, Token
@@ -101,11 +102,11 @@ class RollBack:
 class SetShadow:
     """Let a candidate compute on live observations; its actions are logged and never applied.
 
-    Example: hds-controller shadow 3f2a…; 'hds-controller describe' shows how far it differs
+    Example: hds-controller shadow candidate; 'hds-controller describe' shows how far it differs
     """
 
-    version: Annotated[str, tyro.conf.Positional] = ""
-    """The whole version, or none, which ends the shadow."""
+    policy: Annotated[str, tyro.conf.Positional] = ""
+    """A version, its first digits, or a label at the trainer; none ends the shadow."""
     controller: str = ADDRESS
     """host:port of hds-controller."""
     timeout: float = 60.0
@@ -151,7 +152,7 @@ def _ask(command: Describe | RollBack | SetShadow) -> int:
             if isinstance(command, Describe):
                 print(v1.PolicyServiceStub(channel).Describe(v1.DescribeRequest(), **wait), end="")
             elif isinstance(command, SetShadow):
-                admin.SetShadow(v1.SetShadowRequest(version=command.version), **wait)
+                admin.SetShadow(v1.SetShadowRequest(version=command.policy), **wait)
             else:
                 answer = admin.RollBack(v1.RollBackRequest(expected_version=command.expected), **wait)
                 print(f"{answer.left_version[:12]} -> {answer.version[:12]}")
@@ -160,7 +161,7 @@ def _ask(command: Describe | RollBack | SetShadow) -> int:
             grpc.StatusCode.UNAVAILABLE,
             grpc.StatusCode.DEADLINE_EXCEEDED,
         }:
-            what = error.details()
+            what = printable(error.details() or error.code().name.lower())
         else:
             what = f"nothing answers at {command.controller}; is it started?"
         print(f"hds-controller: {what}", file=sys.stderr)

@@ -5,6 +5,7 @@ Downloads run beside each other and outside of any lock; only one policy at a ti
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 
 import grpc
@@ -18,6 +19,8 @@ from trainer.checkpoint.manifest import CorruptCheckpoint
 from trainer.checkpoint.metadata import VERSION_DIGITS, is_version
 
 LOG = logging.getLogger("controller")
+RESOLVE_S = 5.0
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 DOWNLOADS = 4
 """Downloads at a time of versions that clients ask for; the label's own goes beyond it."""
 
@@ -43,17 +46,15 @@ class PolicyLoader:
         self._building, self._noting = asyncio.Lock(), asyncio.Lock()
         self._downloads: dict[str, asyncio.Task[None]] = {}
 
-    async def load(self, version: str, urgent: bool = False) -> ServedPolicy:
-        """Return `version`, verified, compiled, tried and warm; an urgent one waits for no other download.
+    async def load(self, name: str, urgent: bool = False) -> ServedPolicy:
+        """Return a policy, verified, compiled, tried and warm; an urgent one waits for no other download.
+
+        `name` is a version, its first digits, or a label at the trainer.
 
         Raises:
             Refused: saying why not.
         """
-        if not is_version(version):
-            raise Refused(
-                f"{shortened(version, 80)!r} is no version of a policy; that is {VERSION_DIGITS} hexadecimal "
-                "digits"
-            )
+        version = name if is_version(name) else await self._resolve(name)
         try:
             policy = self._slot.get(version)
             if policy is None:
@@ -83,6 +84,27 @@ class PolicyLoader:
                 LOG.error("policy %s serves, but is not kept for the next start: %s", version[:12], error)
                 return False
             return True
+
+    async def _resolve(self, name: str) -> str:
+        """Return the version that is meant: of a policy that is loaded, or as the trainer says.
+
+        Raises:
+            Refused: there is none, or the trainer cannot be asked.
+        """
+        if not _NAME.fullmatch(name):
+            raise Refused(
+                f"{shortened(name, 80)!r} is no version of a policy, nor a label; a version is "
+                f"{VERSION_DIGITS} hexadecimal digits, of which the first do"
+            )
+        loaded = [version for version in self._slot.loaded() if version.startswith(name)]
+        if len(loaded) == 1:
+            return loaded[0]
+        try:
+            request = v1.ResolvePolicyRequest(name=name)
+            return (await self._registry().ResolvePolicy(request, timeout=RESOLVE_S)).version
+        except grpc.aio.AioRpcError as error:
+            why = error.details() or error.code().name.lower()
+            raise Refused(f"which policy {name!r} is, the trainer does not say ({why})", True) from error
 
     async def _fetch(self, version: str, urgent: bool) -> None:
         """Have `version` on the disk; whoever else asks for it meanwhile waits for the same download."""

@@ -40,7 +40,8 @@ class Run:
     trainer: str = "127.0.0.1:50051"
     """host:port of hds-trainer."""
     policy_version: str = ""
-    """Be served by this version of the policy only; empty follows the controller's label."""
+    """Be served by this policy only: a version, its first digits, or a label at the trainer, as it points
+    when the run begins; empty follows the controller's label."""
     collect: float | None = None
     """Record this many seconds [s] of data to learn from."""
     evaluate: int | None = None

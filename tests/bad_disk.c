@@ -88,6 +88,23 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) 
     return REAL("pwritev64", ssize_t(*)(int, const struct iovec *, int, off64_t))(fd, parts, count, offset);
 }
 
+static off_t position(int fd) {
+    struct stat status;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && (flags & O_APPEND) && fstat(fd, &status) == 0) return status.st_size;
+    return lseek(fd, 0, SEEK_CUR);
+}
+
+ssize_t write(int fd, const void *data, size_t size) {
+    FAIL_IF_FULL(fd, position(fd) + (off_t)size)
+    return REAL("write", ssize_t(*)(int, const void *, size_t))(fd, data, size);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    FAIL_IF_FULL(fd, position(fd) + length(parts, count))
+    return REAL("writev", ssize_t(*)(int, const struct iovec *, int))(fd, parts, count);
+}
+
 int posix_fallocate(int fd, off_t offset, off_t size) {
     if (has_no_room(fd, offset + size)) return ENOSPC;
     return REAL("posix_fallocate", int (*)(int, off_t, off_t))(fd, offset, size);

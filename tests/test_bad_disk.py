@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from protos.hds import v1
@@ -15,14 +16,18 @@ from protos.transport.access import Access
 from real_env.spool import Spool
 from real_env.uplink import Uplink
 from tests.firmware import compiler
+from tests.hostile import Registry
 from tests.plain import session, transition
 from tests.postgres import PostgreSQL
-from tests.programs import Programs
+from tests.programs import Programs, ready
+from tests.published import publish_policy
+from tests.test_controller import Stream, eventually, served
 from tests.test_kill import stored
 from trainer.client import CallFailed, TrainerClient
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
 STREAMS, SLOW_MS, FLUSH_S = 16, 300, 60.0
+X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
 LARGE = 2000
 """Transitions that need room of their own, whatever PostgreSQL has set aside."""
 
@@ -141,3 +146,60 @@ def test_a_postgresql_whose_disk_is_full_takes_nothing_says_so_and_goes_on_when_
     client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, LARGE))])
     assert stored(database) == {"s1": list(range(100 + LARGE)), "s2": list(range(LARGE))}
     assert program.process.poll() is None
+
+
+class Controlled:
+    """A registry with versions a and b, and a controller on the bad disk that serves a."""
+
+    def __init__(self, programs: Programs) -> None:
+        trainer = programs.root / "trainer"
+        self.b, self.a = (publish_policy(trainer, seed) for seed in (2, 1))
+        self.registry = Registry(trainer / "checkpoints", self.a)
+        self.programs = programs
+        self.program, address = programs.controller(self.registry.address)
+        self.channel = ready(address)
+        self.stub = v1.PolicyServiceStub(self.channel)
+        eventually(lambda: served(self.stub, self.a))
+
+
+@pytest.fixture
+def controlled(disk: Path, programs: Programs) -> Iterator[Controlled]:
+    made = Controlled(programs)
+    yield made
+    disk.write_text("")
+    made.registry.close()
+
+
+def test_a_policy_that_did_not_fit_on_the_disk_is_served_when_there_is_room(
+    disk: Path, controlled: Controlled
+) -> None:
+    disk.write_text("full")
+    controlled.registry.move(controlled.b)
+    describe = controlled.stub.Describe
+    eventually(lambda: "No space left on device" in describe(v1.DescribeRequest()).refusal)
+    assert Stream(controlled.stub).observe(0, X).action.policy_version == controlled.a
+    disk.write_text("")
+    eventually(lambda: served(controlled.stub, controlled.b))
+    assert (controlled.programs.root / "controller" / "last-good").read_text() == controlled.b
+
+
+def test_a_shadow_on_a_full_disk_compares_on_and_does_not_flood_the_log(
+    disk: Path, controlled: Controlled
+) -> None:
+    admin = v1.PolicyAdminServiceStub(controlled.channel)
+    admin.SetShadow(v1.SetShadowRequest(version=controlled.b))
+    stream, shadow = Stream(controlled.stub), lambda: controlled.stub.Describe(v1.DescribeRequest()).shadow
+    stream.observe(0, X)
+    eventually(lambda: shadow().compared == 1)
+    disk.write_text("full")
+    for tick in range(1, 501):
+        assert stream.observe(tick, X).HasField("action")
+    eventually(lambda: shadow().compared + shadow().skipped == 501)
+    assert shadow().unwritten > 400
+    disk.write_text("")
+    stream.observe(501, X)
+    said = controlled.programs.said("controller")  # the log's own file was on the full disk, too
+    assert said.count("cannot be written to") <= 1
+    assert "Traceback" not in said
+    assert len(said) < 10_000
+    admin.SetShadow(v1.SetShadowRequest(), timeout=10.0)

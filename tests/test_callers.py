@@ -219,7 +219,8 @@ def test_a_flood_of_wrong_tokens_is_answered_slowly_and_a_right_one_at_once(
     for _ in range(50):
         assert stub.Describe(v1.DescribeRequest(), timeout=2.0).ready
     codes = {code_of(future.result) for future in futures}
-    assert codes <= {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    beyond = grpc.StatusCode.UNAVAILABLE  # more streams than a connection may have, before it is told
+    assert codes <= {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED, beyond}
     revoke(site, "rig")
 
 

@@ -76,6 +76,9 @@ def test_a_pinned_stream_keeps_its_version_while_others_follow_the_label(serves_
     eventually(lambda: served(stub, b))
     back = Stream(stub, pin=a)
     assert [s.observe(2, X).action.policy_version for s in (free, pinned, back)] == [b, b, a]
+    for name in (a[:10], "stable", b[:10]):
+        named = Stream(stub, pin=name).greeting.welcome.policy.version
+        assert named == (a if name == a[:10] else b), "first digits and labels do"
     unknown = Stream(stub, pin="0" * 64).greeting.error
     assert unknown.code == v1.ERROR_CODE_NO_SUCH_VERSION
     assert "000000000000" in unknown.message

@@ -68,7 +68,9 @@ class Trainer:
         self.registry = Registry(self._engine)
         self.score, self.tasks = Scorer(), TaskLoader()
         self.jobs = JobManager(JobStore(self._engine), self.request_of, self.publish, worker_patience)
-        self._experience_service = ExperienceService(self.experience, self._trusts, self.score, self.tasks)
+        self._experience_service = ExperienceService(
+            self.experience, self._trusts, self.score, self.tasks, self.registry.resolve
+        )
         on_plant = self._experience_service.scores.everything
         self.registry_service = RegistryService(self.registry, self.checkpoints, on_plant, self._in_use)
         self.health = HealthServicer()
@@ -166,7 +168,8 @@ class Trainer:
         v1.add_ExperienceServiceServicer_to_server(self._experience_service, server)
         v1.add_RegistryServiceServicer_to_server(self.registry_service, server)
         v1.add_TrainingServiceServicer_to_server(
-            TrainingService(self.jobs, self.experience, self.data_of, self.tasks), server
+            TrainingService(self.jobs, self.experience, self.data_of, self.tasks, self.registry.resolve),
+            server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
 

@@ -17,7 +17,7 @@ class Data:
     plants: tuple[str, ...] = ()
     """Only sessions of these plants, by the names that 'hds-trainer experience' shows."""
     policies: tuple[str, ...] = ()
-    """Only episodes in which one of these policies acted (versions, or their first digits)."""
+    """Only episodes in which one of these policies acted: versions, their first digits, or labels."""
     since: str = ""
     """Only sessions begun at this time or later, e.g. 2026-11-25 or 2026-11-25T08:30, local time."""
     until: str = ""

@@ -69,7 +69,7 @@ class Refit:
     """Learn from several plants as if they were one."""
     data: Data = field(default_factory=Data)
     data_of: str = ""
-    """A version, or its first digits: use just the data that it was fitted to."""
+    """A version, its first digits, or a label: use just the data that this policy was fitted to."""
     learned_fraction: float | None = None
     """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
     trainer: str = ADDRESS

@@ -16,6 +16,7 @@ from protos.hds import v1
 from protos.operation.text import shortened
 from protos.transport.caller import caller
 from trainer.services.experience_messages import (
+    Resolve,
     check_tag,
     decode,
     decode_selection,
@@ -43,10 +44,15 @@ class ExperienceService(v1.ExperienceServiceServicer):
     """The durable record behind gRPC; database calls run beside the event loop."""
 
     def __init__(
-        self, store: ExperienceStore, trusts: Callable[[str], bool], score: Scorer, tasks: TaskLoader
+        self,
+        store: ExperienceStore,
+        trusts: Callable[[str], bool],
+        score: Scorer,
+        tasks: TaskLoader,
+        resolve: Resolve,
     ) -> None:
         """Serve `store`; `trusts(task)` says whether whoever appends may have a task's file loaded."""
-        self._store, self._score, self._tasks = store, score, tasks
+        self._store, self._score, self._tasks, self._resolve = store, score, tasks, resolve
         self._trusts = trusts
         self._commits = GroupCommit(store)
         self._writers = Writers()
@@ -90,7 +96,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         self, request: v1.ListEpisodesRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListEpisodesResponse:
         """List episodes with their scores."""
-        wanted = await _selection(request.selection, context)
+        wanted = await self._selection(request.selection, context)
         sessions = (request.session,) if request.session else wanted.sessions
         purpose = request.purpose or wanted.purpose
         wanted = dataclasses.replace(wanted, sessions=sessions, purpose=purpose)
@@ -129,7 +135,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         self, request: v1.ScorePoliciesRequest, context: grpc.aio.ServicerContext
     ) -> v1.ScorePoliciesResponse:
         """Say what policies did on the plant."""
-        wanted = await _selection(request.selection, context)
+        wanted = await self._selection(request.selection, context)
         records = list((await asyncio.to_thread(self.scores.of, wanted)).values())
 
         async def fetch(token: str, limit: int) -> tuple[list[v1.PolicyScore], str]:
@@ -143,7 +149,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         self, request: v1.ListSessionsRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListSessionsResponse:
         """List sessions with what is stored of them."""
-        wanted = await _selection(request.selection, context)
+        wanted = await self._selection(request.selection, context)
 
         async def fetch(token: str, limit: int) -> tuple[list[v1.SessionSummary], str]:
             return await asyncio.to_thread(self._sessions, wanted, token, limit)
@@ -195,9 +201,8 @@ class ExperienceService(v1.ExperienceServiceServicer):
             message = f"there is no episode {request.episode} of session {shortened(request.session, 80)!r}"
             await context.abort(grpc.StatusCode.NOT_FOUND, message)
 
-
-async def _selection(message: v1.Selection, context: grpc.aio.ServicerContext) -> Selection:
-    try:
-        return decode_selection(message)
-    except ValueError as error:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    async def _selection(self, message: v1.Selection, context: grpc.aio.ServicerContext) -> Selection:
+        try:
+            return await asyncio.to_thread(decode_selection, message, self._resolve)
+        except (ValueError, LookupError) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, shortened(str(error.args[0])))

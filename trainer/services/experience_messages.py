@@ -1,6 +1,7 @@
 """Messages of the experience from records of the store, and back."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,9 @@ from trainer.store.records import (
 if TYPE_CHECKING:
     from trainer.tasks.task import Task
 
+_DIGITS = re.compile(r"[0-9a-f]{1,64}")
+Resolve = Callable[[str, str], tuple[str, str]]
+"""`(name, task) -> (task, version)`, or raises `LookupError`."""
 MOST_TEXT, MOST_TAG = 2_000, 200
 LARGEST_ACTION = 10.0
 """Of what a plant executed, and of imported logs: real motors exceed a task's limit."""
@@ -194,12 +198,17 @@ def encode_summary(found: SessionSummary) -> v1.SessionSummary:
     )
 
 
-def decode_selection(message: v1.Selection) -> Selection:
-    """Return what a message selects.
+def decode_selection(message: v1.Selection, resolve: Resolve | None = None) -> Selection:
+    """Return what a message selects; `resolve(label, task)` gives the version that a label points to.
 
     Raises:
-        ValueError: the times are not in order.
+        ValueError: the times are not in order, or a policy is neither digits of a version nor a label.
     """
+    policies = tuple(message.policies)
+    if resolve is not None:
+        policies = tuple(
+            name if _DIGITS.fullmatch(name) else resolve(name, message.task)[1] for name in policies
+        )
     if message.since_unix_ns and message.until_unix_ns and message.since_unix_ns >= message.until_unix_ns:
         raise ValueError("nothing can be selected: 'since' is not before 'until'")
     return Selection(
@@ -207,7 +216,7 @@ def decode_selection(message: v1.Selection) -> Selection:
         purpose=message.purpose,
         sessions=tuple(message.sessions),
         tags=tuple(message.tags),
-        policies=tuple(message.policies),
+        policies=policies,
         since_ns=message.since_unix_ns,
         until_ns=message.until_unix_ns,
         watermarks=dict(message.watermarks),

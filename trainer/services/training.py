@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 
 from protos.hds import v1
+from protos.operation.text import shortened
 from trainer.jobs.manager import JobManager, QueueFull, UnknownJob
 from trainer.jobs.request import LEARNED_FRACTION, NoData
-from trainer.services.experience_messages import decode_selection, encode_selection
+from trainer.services.experience_messages import Resolve, decode_selection, encode_selection
 from trainer.services.paging import paged
 from trainer.services.user_tasks import TaskLoader
 from trainer.store.experience import ExperienceStore
@@ -30,12 +31,13 @@ class TrainingService(v1.TrainingServiceServicer):
         experience: ExperienceStore,
         data_of: Callable[[str], Selection],
         tasks: TaskLoader,
+        resolve: Resolve,
     ) -> None:
         """Serve `jobs`; `data_of(version)` selects what a policy was fitted to, or raises `LookupError`."""
         self._jobs = jobs
         self._experience = experience
         self._data_of = data_of
-        self._tasks = tasks
+        self._tasks, self._resolve = tasks, resolve
 
     async def StartTraining(
         self, request: v1.StartTrainingRequest, context: grpc.aio.ServicerContext
@@ -120,10 +122,10 @@ class TrainingService(v1.TrainingServiceServicer):
             if request.data_of:
                 wanted = await asyncio.to_thread(self._data_of, request.data_of)
             else:
-                wanted = decode_selection(request.data)
+                wanted = await asyncio.to_thread(decode_selection, request.data, self._resolve)
             wanted = dataclasses.replace(wanted, task=task, purpose=COLLECT)
         except (ValueError, LookupError) as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error.args[0]))
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, shortened(str(error.args[0])))
         found = await asyncio.to_thread(self._experience.sessions, wanted)
         if not found:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(NoData(task)))
