@@ -4,11 +4,14 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.pendulum_logs import noisy, swing, write
-from trainer.logs.csv_log import Log, read_csv
+from trainer.logs.csv_log import Log, as_logs, read_csv, read_csv_logs
 from trainer.logs.log_format import default_format, read_format
+from trainer.logs.parquet_table import read_parquet
 from trainer.logs.resample import resample
 from trainer.tasks import load_task
 
@@ -34,7 +37,21 @@ def test_columns_are_brought_to_the_tasks_conventions(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("time,position,torque\n0,0,0\n", "line 1: there is no column 'velocity'; there are: time, position"),
+        (
+            "time,position,omega,torque\n0,0,0,0\n",
+            "line 1: there is no column 'velocity'; there are: time, position, omega, torque. A --format "
+            "file says which column is what, or that it was not recorded (derive = true)",
+        ),
+        (
+            "time,position,velocity,tau\n0,0,0,0\n",
+            "there is no column 'torque'; there are: time, position, velocity, tau. A --format file says "
+            "which column is what, or that it was not recorded (off = true)",
+        ),
+        (
+            "0,0,0\n0.05,0.1,2\n",
+            "line 1: there is no column 'time'; no line names the 3 columns; they are 1, 2, 3",
+        ),
+        ("time,position\n0,0\n\0,1\n", "line 3: has a zero byte; it is no text, or a damaged one"),
         (GOOD.replace("velocity", "time"), "line 1: there is more than one column 'time'"),
         (GOOD.replace("0.1,2,", "zero,2,"), "line 3: 'position' is 'zero', no number"),
         (GOOD.replace("0.1,0.2,2", "0.05,0.2,2"), "line 4: time does not advance, from 0.05 to 0.05 s"),
@@ -58,6 +75,170 @@ def test_other_delimiters_comments_and_blank_lines_are_handled_and_told(tmp_path
     log = read(tmp_path, "# a rig\n\n" + GOOD.replace(",", mark) + "\n")
     np.testing.assert_array_equal(log.x, read(tmp_path, GOOD).x)
     assert any("columns are separated by" in note for note in log.notes)
+
+
+def case(name: str) -> str:
+    """A small log of a pendulum, as someone's tool wrote it."""
+    rows = [(0.005 * k, 0.1 - 0.001 * k, -0.2, 0.5) for k in range(31)]
+    lines = [",".join(f"{value:.6f}" for value in row) for row in rows]
+    names = "time,position,velocity,torque"
+    blanks = ["  " + "   ".join(row.split(",")) for row in lines]
+    return "\n".join(
+        {
+            "as it should be": [names, *lines],
+            "names behind #": ["# made by NumPy", "# " + names, *lines],
+            "names behind #, blanks": ["# " + names.replace(",", " "), *(r.replace(",", " ") for r in lines)],
+            "aligned columns": ["   time   position   velocity     torque", *blanks],
+            "quoted names with blanks after commas": ['"time", "position", "velocity", "torque"', *lines],
+            "a blank after the last name": ["time, position, velocity, torque ", *lines],
+            "a comma after the last cell": [names + ",", *(row + "," for row in lines)],
+            "commented rows": [names, *lines[:10], "# " + lines[10], "% 1,2,3", *lines[10:]],
+            "no names": lines,
+            "decimal commas": [
+                names.replace(",", ";"), *(r.replace(",", ";").replace(".", ",") for r in lines)
+            ],
+            "quoted numbers": [names, *(",".join(f'"{cell}"' for cell in row.split(",")) for row in lines)],
+            "more columns, of text": ["state," + names, *("on," + row for row in lines)],
+        }[name]
+    )  # fmt: skip
+
+
+CASES = (
+    "as it should be", "names behind #", "names behind #, blanks", "aligned columns",
+    "quoted names with blanks after commas", "a blank after the last name", "a comma after the last cell",
+    "commented rows", "no names", "decimal commas", "quoted numbers", "more columns, of text",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_log_is_read_whatever_tool_wrote_it(tmp_path: Path, name: str, end: str) -> None:
+    path = tmp_path / "rig.csv"
+    path.write_bytes(case(name).replace("\n", end).encode())
+    log = read_csv(path, default_format(PENDULUM))
+    expected = read(tmp_path, case("as it should be"))
+    for found, needed in ((log.t, expected.t), (log.x, expected.x), (log.u, expected.u)):
+        np.testing.assert_allclose(found, needed, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+)
+def test_a_log_is_read_in_whatever_encoding_and_told(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "rig.csv"
+    path.write_bytes((case("as it should be") + "\n# gemessen für Prüfstand 3\n").encode(encoding))
+    log = read_csv(path, default_format(PENDULUM))
+    assert len(log.t) == 31
+    told = any("UTF-8" in note or "the file is in utf-" in note for note in log.notes)
+    assert told == (encoding not in ("utf-8", "utf-8-sig"))
+
+
+def test_names_with_units_are_columns_like_others(tmp_path: Path) -> None:
+    path, layout = tmp_path / "rig.csv", tmp_path / "rig.toml"
+    names = ("Time (s)", "Angle (rad)", "Velocity (rad/s)", "Torque (N m)")
+    path.write_text(case("as it should be").replace("time,position,velocity,torque", ",".join(names)))
+    keys = ("time", "angle", "velocity", "torque")
+    tables = (f'[{key}]\ncolumn = "{name}"\n' for key, name in zip(keys, names, strict=True))
+    layout.write_text("".join(tables))
+    assert len(read_csv(path, read_format(layout, PENDULUM)).t) == 31
+
+
+def test_a_velocity_that_was_not_recorded_is_derived_and_told(tmp_path: Path) -> None:
+    truth = swing(0, seconds=4.0)
+    whole = read_csv(write(tmp_path / "whole.csv", truth), default_format(PENDULUM))
+    less = write(tmp_path / "rig.csv", truth[:, [0, 1, 3]], "time,position,torque")
+    log = read_csv(less, default_format(PENDULUM))
+    assert "'velocity' is not in the log; it is derived from its position" in log.notes
+    (motion,), (expected,) = resample(log, PENDULUM), resample(whole, PENDULUM)
+    np.testing.assert_allclose(motion.x, expected.x, atol=0.02)
+    np.testing.assert_array_equal(motion.u, expected.u)
+
+
+def test_a_torque_that_was_not_recorded_is_that_of_a_motor_that_is_off(tmp_path: Path) -> None:
+    truth = swing(0, seconds=1.0)
+    log = read_csv(
+        write(tmp_path / "rig.csv", truth[:, :3], "time,position,velocity"), default_format(PENDULUM)
+    )
+    assert "'torque' is not in the log; it is taken as 0, as of a motor that is off" in log.notes
+    assert not log.u.any()
+
+
+def test_a_format_says_what_was_not_recorded_beside_other_columns_and_numbers_columns(tmp_path: Path) -> None:
+    path, layout = tmp_path / "rig.csv", tmp_path / "rig.toml"
+    path.write_text("\n".join(f"{20 + k},{0.05 * k},{0.1 * k}" for k in range(5)))
+    layout.write_text(
+        "[time]\ncolumn = 2\n[angle]\ncolumn = 3\n[velocity]\nderive = true\n[torque]\noff = true\n"
+    )
+    log = read_csv(path, read_format(layout, PENDULUM))
+    np.testing.assert_allclose(log.x, np.stack([0.1 * np.arange(5), np.full(5, 2.0)], axis=1), atol=1e-9)
+    for wrong, told in (
+        ("[time]\noff = true", "[time] is neither a velocity"),
+        ("[time]\nderive = 3", "derive 3"),
+    ):
+        layout.write_text(wrong + "\n[angle]\n[velocity]\n[torque]\n")
+        with pytest.raises(ValueError, match=r"rig\.toml") as error:
+            read_format(layout, PENDULUM)
+        assert told in str(error.value)
+
+
+def test_episodes_of_one_file_are_read_one_by_one(tmp_path: Path) -> None:
+    rows = [f"{episode},{0.05 * k},{0.1 * k},2,0.5" for episode in (0, 1, 7) for k in range(6)]
+    path = tmp_path / "rig.csv"
+    path.write_text("\n".join(["episode_index,time,position,velocity,torque", *rows, "8,0,0,0,0"]))
+    logs = read_csv_logs(path, default_format(PENDULUM))
+    assert [len(log.t) for log in logs] == [6, 6, 6]
+    assert "3 episodes by 'episode_index'; 1 are too short" in logs[0].notes
+
+
+def parquet(path: Path, columns: dict) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet_of_lerobot_is_read_in_the_tasks_order(tmp_path: Path) -> None:
+    steps = 12
+    state = [[0.1 * k, 0.3] for k in range(steps)] * 2
+    columns = {
+        "observation.state": pa.array(state, pa.list_(pa.float32(), 2)),
+        "action": pa.array([[0.5]] * (2 * steps), pa.list_(pa.float32())),
+        "timestamp": pa.array([0.05 * k for k in range(steps)] * 2, pa.float32()),
+        "episode_index": pa.array([0] * steps + [1] * steps, pa.int64()),
+        "frame_index": pa.array([*range(steps)] * 2, pa.int64()),
+        "task": ["swing"] * (2 * steps),
+    }
+    path = parquet(tmp_path / "episode.parquet", columns)
+    logs = as_logs(read_parquet(path, default_format(PENDULUM)), default_format(PENDULUM))
+    assert [len(log.t) for log in logs] == [steps, steps]
+    assert "LeRobot's observation.state 1 is taken as 'velocity'" in logs[0].notes
+    np.testing.assert_allclose(logs[1].x[3], [math.pi + 0.3, 0.3], atol=1e-6)
+    layout = tmp_path / "rig.toml"
+    layout.write_text(
+        '[time]\ncolumn = "timestamp"\n[angle]\ncolumn = "observation.state 0"\n[velocity]\n'
+        'column = "observation.state 1"\n[torque]\ncolumn = "action 0"\n'
+    )
+    named = read_format(layout, PENDULUM)
+    np.testing.assert_allclose(as_logs(read_parquet(path, named), named)[0].x[3], [0.3, 0.3], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int64 ns", "timestamp[ns]", "timestamp[ms]", "duration[us]"])
+def test_parquet_times_are_read_to_the_microsecond_since_1970_or_not(tmp_path: Path, kind: str) -> None:
+    ns = 1_700_000_000_123_456_789 + 50_000_000 * np.arange(10)
+    times = {
+        "int64 ns": pa.array(ns), "timestamp[ns]": pa.array(ns, pa.timestamp("ns")),
+        "timestamp[ms]": pa.array(ns // 10**6, pa.timestamp("ms")),
+        "duration[us]": pa.array((ns - ns[0]) // 1000, pa.duration("us")),
+    }  # fmt: skip
+    columns = {
+        "time": times[kind],
+        "position": 0.1 * np.arange(10),
+        "velocity": [2.0] * 10,
+        "torque": [0.0] * 10,
+    }
+    path, layout = parquet(tmp_path / "rig.parquet", columns), tmp_path / "rig.toml"
+    layout.write_text('[time]\nunit = "ns"\n[angle]\ncolumn = "position"\n[velocity]\n[torque]\n')
+    named = read_format(layout, PENDULUM)
+    (log,) = as_logs(read_parquet(path, named), named)
+    np.testing.assert_allclose(np.diff(log.t), 0.05, atol=1e-6)
 
 
 def test_rows_that_are_not_finite_are_left_out_and_told(tmp_path: Path) -> None:

@@ -104,18 +104,20 @@ class ScoreDynamics:
 
 def _motions(logs: Logs, task: "Task", layout: Path | None) -> "list[Motion]":
     from trainer.dynamics.contradictions import check_columns
-    from trainer.logs.csv_log import read_csv
+    from trainer.dynamics.windows import Motion
+    from trainer.logs.csv_log import read_csv_logs
     from trainer.logs.log_format import default_format, read_format
     from trainer.logs.resample import resample
 
     columns = read_format(layout, task) if layout else default_format(task)
     motions = []
     for path in logs:
-        log = read_csv(path, columns)
-        check_columns(task, log.t, log.x)
-        found = resample(log, task)
+        episodes, found = read_csv_logs(path, columns), list[Motion]()
+        for log in episodes:
+            check_columns(task, log.t, log.x)
+            found += resample(log, task)
         steps = sum(len(motion.u) for motion in found)
-        print(f"{path}: {steps} control steps in {len(found)} stretches", *log.notes, sep="\n  ")
+        print(f"{path}: {steps} control steps in {len(found)} stretches", *episodes[0].notes, sep="\n  ")
         motions += found
     return motions
 

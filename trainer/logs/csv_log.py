@@ -1,19 +1,41 @@
-"""CSV of real rigs: parsed strictly, with the line of whatever is wrong.
+"""Logs of real rigs, from a table of text or of another file: checked, with the line of whatever is wrong.
 
 Rows with a number that is not finite are left out, and told.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from trainer.logs.log_format import LogFormat
+from trainer.logs.text_table import read_table
 
-DELIMITERS = ",;\t "
+EPISODES = ("episode", "episode_index", "episode_id")
+"""What a column is called that numbers the episodes of a file."""
+
+
+class Table(Protocol):
+    """Columns of a file; see `TextTable`."""
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+
+    @property
+    def where(self) -> str: ...  # noqa: D102
+
+    @property
+    def names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+
+    @property
+    def width(self) -> int: ...  # noqa: D102
+
+    @property
+    def notes(self) -> list[str]: ...  # noqa: D102
+
+    def columns(self, places: Sequence[int], /) -> tuple[np.ndarray, np.ndarray]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -30,58 +52,121 @@ class Log:
 
 
 def read_csv(path: Path, layout: LogFormat) -> Log:
-    """Read and check a log.
+    """Read and check a log of one episode.
+
+    Raises:
+        OSError, ValueError: see `read_csv_logs`; or there are several episodes.
+    """
+    logs = read_csv_logs(path, layout)
+    if len(logs) > 1:
+        raise ValueError(f"{path} holds {len(logs)} episodes; one is needed")
+    return logs[0]
+
+
+def read_csv_logs(path: Path, layout: LogFormat) -> list[Log]:
+    """Read and check a log, episode by episode.
 
     Raises:
         OSError: it cannot be read.
         ValueError: with the line, if a column is missing, a cell is no number, time does not advance, or
             there are fewer than two usable rows.
     """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
-    if first is None:
-        raise ValueError(f"{path} is empty; expected a line with the columns' names, then numbers")
-    delimiter = max(DELIMITERS, key=lambda mark: (lines[first].count(mark), -DELIMITERS.index(mark)))
-    notes = [] if delimiter == "," else [f"columns are separated by {delimiter!r}"]
-    header = [name.strip() for name in next(csv.reader([lines[first]], delimiter=delimiter))]
-    places = find_columns(f"{path}, line {first + 1}", header, layout)
-    table, numbers = _table(path, lines[first + 1 :], first + 2, delimiter, places, header)
-    return as_log(path, table, numbers, layout, notes)
+    return as_logs(read_table(path), layout)
 
 
-def as_log(
-    path: Path, table: np.ndarray, numbers: np.ndarray, layout: LogFormat, notes: Sequence[str] = ()
-) -> Log:
-    """Return the columns of `layout`, `table[N, k]`, as a log; `numbers[N]` are the rows' lines.
+def as_logs(table: Table, layout: LogFormat) -> list[Log]:
+    """Return the columns of `layout` as logs: one, or one for each episode that a column numbers.
 
     Raises:
-        ValueError: with the line, if time does not advance, or there are fewer than two usable rows.
+        ValueError: with the line, if a column is missing, time does not advance, or there are fewer than two
+            usable rows.
     """
-    told = [*layout.notes, *notes]
-    table, numbers = _usable(path, table, numbers, told)
+    notes = [*layout.notes, *table.notes]
+    places = _places(table, layout, notes)
+    wanted = [place for place in places if place is not None]
+    episode = _episode_column(table, wanted)
+    values, lines = table.columns([*wanted, *([] if episode is None else [episode])])
+    filled = np.zeros((len(values), len(places)))
+    filled[:, [i for i, place in enumerate(places) if place is not None]] = values[:, : len(wanted)]
+    derived = [i for i, place in enumerate(places) if place is None and layout.columns[i].derived_from]
+    if episode is None or len(np.unique(values[:, -1])) < 2:
+        return [_log(table.path, filled, lines, layout, derived, notes)]
+    starts = np.flatnonzero(np.diff(values[:, -1], prepend=np.nan) != 0.0)
+    logs, short = [], 0
+    for rows in np.split(np.arange(len(values)), starts[1:]):
+        usable = np.isfinite(filled[rows]).all(axis=1)
+        if usable.sum() < 2:
+            short += 1
+            continue
+        logs.append(_log(table.path, filled[rows], lines[rows], layout, derived, []))
+    if not logs:
+        raise ValueError(f"{table.path}: none of its {len(starts)} episodes has 2 usable rows")
+    name = table.names[episode] if table.names else f"column {episode + 1}"
+    notes.append(f"{len(logs)} episodes by {name!r}" + (f"; {short} are too short" if short else ""))
+    notes += logs[0].notes
+    return [Log(log.path, log.t, log.x, log.u, tuple(notes), log.held) for log in logs]
+
+
+def _log(
+    path: Path, table: np.ndarray, lines: np.ndarray, layout: LogFormat, derived: list[int], notes: list[str]
+) -> Log:
+    """Return the rows of one episode as a log; the columns `derived` follow from others."""
+    told = list(notes)
+    table, lines = _usable(path, table, lines, told)
     scaled = table * [c.factor for c in layout.columns] + [c.offset for c in layout.columns]
-    _check_time(path, scaled[:, 0], numbers, told)
+    _check_time(path, scaled[:, 0], lines, told)
     for place, column in enumerate(layout.columns):
         if column.angle:
             scaled[:, place] = _unwrapped(scaled[:, place], column.name, told)
+    for place in derived:
+        scaled[:, place] = np.gradient(scaled[:, layout.columns[place].derived_from], scaled[:, 0])
     n = len(layout.states)
     return Log(path, scaled[:, 0], scaled[:, 1 : 1 + n], scaled[:, 1 + n :], tuple(told), layout.held)
 
 
-def find_columns(where: str, header: Sequence[str], layout: LogFormat) -> list[int]:
-    """Return where the columns of `layout` are in a header.
+def _places(table: Table, layout: LogFormat, notes: list[str]) -> list[int | None]:
+    """Return where the columns of `layout` are; None for a velocity that is derived or a motor that is off.
 
     Raises:
-        ValueError: saying `where`, if one is not there, or more than once.
+        ValueError: one is not there, or more than once.
     """
+    names = table.names
+    if names is None and table.width == len(layout.columns) and not layout.given:
+        taken = ", ".join(column.name for column in layout.columns)
+        notes.append(f"no line names the columns; they are taken as {taken}")
+        return list(range(table.width))
+    known = names or tuple(str(number + 1) for number in range(table.width))
+    spare = [name for name in known if name not in {c.name for c in layout.columns} and name not in EPISODES]
+    places: list[int | None] = []
     for column in layout.columns:
-        if list(header).count(column.name) != 1:
-            what = "no column" if column.name not in header else "more than one column"
-            raise ValueError(
-                f"{where}: there is {what} {column.name!r}; there are: {', '.join(header)}. "
-                "A --format file says which column is what"
-            )
-    return [list(header).index(column.name) for column in layout.columns]
+        if column.missing or (known.count(column.name) == 0 and column.may_miss and not spare):
+            off = "taken as 0, as of a motor that is off"
+            what = "derived from its position" if column.derived_from else off
+            notes.append(f"{column.name!r} is not in the log; it is {what}")
+            places.append(None)
+        elif known.count(column.name) == 1:
+            places.append(known.index(column.name))
+        else:
+            raise ValueError(_missing(table, known, column.name, column.may_miss, bool(column.derived_from)))
+    return places
+
+
+def _missing(table: Table, known: Sequence[str], name: str, may_miss: bool, velocity: bool) -> str:
+    what = "no column" if name not in known else "more than one column"
+    shown = ", ".join(known[:30]) + (", …" if len(known) > 30 else "")
+    told = (
+        f"there are: {shown}" if table.names else f"no line names the {len(known)} columns; they are {shown}"
+    )
+    key = "derive" if velocity else "off"
+    hint = f", or that it was not recorded ({key} = true)" if may_miss else ""
+    return f"{table.where}: there is {what} {name!r}; {told}. A --format file says which column is what{hint}"
+
+
+def _episode_column(table: Table, taken: Sequence[int]) -> int | None:
+    for place, name in enumerate(table.names or ()):
+        if name in EPISODES and place not in taken:
+            return place
+    return None
 
 
 def _usable(
@@ -101,7 +186,7 @@ def _usable(
 
 def _check_time(path: Path, t: np.ndarray, numbers: np.ndarray, notes: list[str]) -> None:
     gaps = np.diff(t)
-    if (back := np.flatnonzero(gaps <= 0.0)).size:
+    if (back := np.flatnonzero(~(gaps > 0.0))).size:
         raise ValueError(
             f"{path}, line {numbers[back[0] + 1]}: time does not advance, from {t[back[0]]:g} to "
             f"{t[back[0] + 1]:g} s"
@@ -118,33 +203,3 @@ def _unwrapped(angle: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
     if jumps:
         notes.append(f"{name!r} jumps by about a turn {jumps} times and was unwrapped")
     return np.unwrap(angle)
-
-
-def _table(
-    path: Path, lines: list[str], first: int, delimiter: str, places: list[int], header: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the wanted columns [N, k] and the line number of each row; `first` is that of `lines[0]`."""
-    numbers = np.array([first + i for i, line in enumerate(lines) if line.strip()], int)
-    lines = [line for line in lines if line.strip()]
-    try:
-        table = np.loadtxt(io.StringIO("\n".join(lines)), delimiter=delimiter, usecols=places, ndmin=2)
-        if lines and all(line.count(delimiter) == len(header) - 1 for line in lines):
-            return table, numbers
-    except ValueError:
-        pass  # found below, cell by cell
-    rows = []
-    for number, cells in zip(numbers, csv.reader(lines, delimiter=delimiter), strict=True):
-        if len(cells) != len(header):
-            raise ValueError(f"{path}, line {number}: {len(cells)} cells, where the header has {len(header)}")
-        rows.append([_number(path, int(number), header[place], cells[place]) for place in places])
-    return np.array(rows, float).reshape(-1, len(places)), numbers
-
-
-def _number(path: Path, line: int, name: str, cell: str) -> float:
-    if not cell.strip():
-        return float("nan")
-    try:
-        return float(cell)
-    except ValueError as error:
-        hint = "; write decimals with a point" if "," in cell else ""
-        raise ValueError(f"{path}, line {line}: {name!r} is {cell.strip()!r}, no number{hint}") from error

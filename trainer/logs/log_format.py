@@ -41,6 +41,12 @@ class Column:
     offset: float = 0.0
     angle: bool = False
     """Whether it may jump by a whole turn, which means nothing."""
+    may_miss: bool = False
+    """Whether a log may lack it: a velocity, which is derived, or an action, which is then 0."""
+    missing: bool = False
+    """Whether a format says that the log lacks it."""
+    derived_from: int = 0
+    """Of a velocity: the place of its position among the columns; 0 of all others."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class LogFormat:
     """What a reader of a report should know of it."""
     held: bool = False
     """Whether actions are commands, held until the next row, or were measured when the row was written."""
+    given: bool = False
+    """Whether a file says which column is what; else that is assumed."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -70,16 +78,23 @@ def default_format(task: Task) -> LogFormat:
     if task.state_names == ("angle [rad]", "velocity [rad/s]") and len(task.action_names) == 1:
         return LogFormat(
             Column("time"),
-            (Column("position", offset=_PI, angle=True), Column("velocity")),
-            (Column("torque", factor=1.0 / _size(task.action_names[0])),),
+            (Column("position", offset=_PI, angle=True), Column("velocity", may_miss=True, derived_from=1)),
+            (Column("torque", factor=1.0 / _size(task.action_names[0]), may_miss=True),),
             ("position 0 is hanging: pi was added, since the task's 0 is upright",),
         )
-    states = tuple(Column(_plain(name)) for name in task.state_names)
+    states = tuple(_derivable(Column(_plain(name)), i, task) for i, name in enumerate(task.state_names))
     return LogFormat(
         Column("time"),
         tuple(dataclasses.replace(c, angle=i in task.features.angles) for i, c in enumerate(states)),
-        tuple(Column(_plain(name), factor=1.0 / _size(name)) for name in task.action_names),
+        tuple(Column(_plain(name), factor=1.0 / _size(name), may_miss=True) for name in task.action_names),
     )
+
+
+def _derivable(column: Column, state: int, task: Task) -> Column:
+    """Return the column of a state, which a log may lack if it is the velocity of another one."""
+    if task.positions != task.joints or state < task.joints:
+        return column
+    return dataclasses.replace(column, may_miss=True, derived_from=1 + state - task.joints)
 
 
 def read_format(path: Path, task: Task, optional: tuple[str, ...] = ()) -> LogFormat:
@@ -99,9 +114,11 @@ def read_format(path: Path, task: Task, optional: tuple[str, ...] = ()) -> LogFo
         column = "omega"
         unit = "rpm"
         scale = -1.0            # a factor after the unit
+        # derive = true         # instead: it was not recorded, and follows from its position
         [torque]
-        column = "tau"
+        column = "tau"          # or its number, from 1, where no line names the columns
         unit = "mNm"
+        # off = true            # instead: the motor was off
 
     Raises:
         OSError: it cannot be read.
@@ -128,14 +145,25 @@ def read_format(path: Path, task: Task, optional: tuple[str, ...] = ()) -> LogFo
     ]
     for i in task.features.angles:
         columns[1 + i] = dataclasses.replace(columns[1 + i], angle=True)
+    for i in range(states):
+        columns[1 + i] = _derivable(columns[1 + i], i, task)
+    columns[1 + states :] = [dataclasses.replace(c, may_miss=True) for c in columns[1 + states :]]
+    for column, name in zip(columns, sizes, strict=True):
+        if column.missing and not column.may_miss:
+            raise ValueError(f"{path}: [{name}] is neither a velocity nor an action; a log must have it")
     notes = tuple(f"{name} from {_told(tables[name])}" for name in sizes)
     return LogFormat(
-        columns[0], tuple(columns[1 : 1 + states]), tuple(columns[1 + states :]), notes, mode == "held"
+        columns[0],
+        tuple(columns[1 : 1 + states]),
+        tuple(columns[1 + states :]),
+        notes,
+        mode == "held",
+        given=True,
     )
 
 
 def _column(path: Path, name: str, table: Any, factor: float, angle: bool) -> Column:
-    known = ("column", "unit", "scale", "offset", "zero")
+    known = ("column", "unit", "scale", "offset", "zero", "derive", "off")
     if not isinstance(table, dict):
         raise ValueError(f"{path}: {name} must be a table with some of: {', '.join(known)}")
     if unknown := sorted(set(table) - set(known)):
@@ -151,7 +179,11 @@ def _column(path: Path, name: str, table: Any, factor: float, angle: bool) -> Co
     if "zero" in table and not angle:
         raise ValueError(f"{path}: [{name}] is no angle that goes round; a zero of its own is an offset")
     offset += _PI if zero == "hanging" else 0.0
-    return Column(str(table.get("column", name)), factor * UNITS[unit] * scale, factor * offset)
+    missing = [key for key in ("derive", "off") if table.get(key, False) is not False]
+    if any(table[key] is not True for key in missing):
+        raise ValueError(f"{path}: [{name}] has {missing[0]} {table[missing[0]]!r}; it is true or false")
+    called = str(table.get("column", name))
+    return Column(called, factor * UNITS[unit] * scale, factor * offset, missing=bool(missing))
 
 
 def _number(path: Path, name: str, table: dict[str, Any], key: str, default: float) -> float:

@@ -4,12 +4,10 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
-
 from protos.hds import v1
 from trainer.dynamics.contradictions import check_columns
 from trainer.dynamics.windows import Motion
-from trainer.logs.csv_log import Log, as_log, find_columns, read_csv
+from trainer.logs.csv_log import Log, as_logs, read_csv_logs
 from trainer.logs.log_format import LogFormat
 from trainer.logs.resample import resample
 from trainer.tasks.task import Task
@@ -25,7 +23,7 @@ def from_csv(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion], l
         OSError: it cannot be read.
         ValueError: with the line, if something in it is wrong.
     """
-    return _sampled(read_csv(path, layout), task)
+    return _sampled(read_csv_logs(path, layout), task)
 
 
 def from_parquet(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion], list[str]]:
@@ -35,16 +33,9 @@ def from_parquet(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion
         OSError: it cannot be read.
         ValueError: with the row, if something in it is wrong.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from trainer.logs.parquet_table import read_parquet
 
-    try:
-        found = pq.read_table(path)
-        names = [found.column_names[place] for place in find_columns(str(path), found.column_names, layout)]
-        table = np.stack([np.asarray(found.column(name).cast(pa.float64())) for name in names], axis=1)
-    except pa.ArrowException as error:
-        raise ValueError(f"{path} is no Parquet file of numbers ({error})") from error
-    return _sampled(as_log(path, table, np.arange(1, len(table) + 1), layout), task)
+    return _sampled(as_logs(read_parquet(path, layout), layout), task)
 
 
 def recorded(
@@ -86,6 +77,9 @@ def recorded(
     return Recording(v1.SessionSummary(session=session), transitions)
 
 
-def _sampled(log: Log, task: Task) -> tuple[list[Motion], list[str]]:
-    check_columns(task, log.t, log.x)
-    return resample(log, task), list(log.notes)
+def _sampled(logs: list[Log], task: Task) -> tuple[list[Motion], list[str]]:
+    motions = []
+    for log in logs:
+        check_columns(task, log.t, log.x)
+        motions += resample(log, task)
+    return motions, list(logs[0].notes)
