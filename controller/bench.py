@@ -6,6 +6,7 @@ soon as it is answered.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -20,7 +21,7 @@ from controller import transport
 from protos.hds import v1
 from protos.transport.access import Access
 
-WARM_UP = 50
+WARM_UP, STREAMS_OF_CHANNEL = 50, 16
 
 
 class Load(NamedTuple):
@@ -111,8 +112,13 @@ async def saturated(asked: Asked, streams: int, seconds: float) -> Load:
 
 
 async def _load(asked: Asked, count: int, drive, spread: float) -> Load:
-    async with asked.access.aio_channel(asked.address) as channel:
-        streams = [_Stream(channel, asked) for _ in range(count)]
+    async with contextlib.AsyncExitStack() as opened:
+        options = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own for each channel
+        channels = [
+            await opened.enter_async_context(asked.access.aio_channel(asked.address, options))
+            for _ in range(-(-count // STREAMS_OF_CHANNEL))
+        ]
+        streams = [_Stream(channels[k // STREAMS_OF_CHANNEL], asked) for k in range(count)]
         try:
             await asyncio.gather(*(stream.open() for stream in streams))
             began = time.perf_counter()

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from protos.operation import log
+from protos.operation.command_line import to_the_end, told_version
 from protos.operation.text import printable
 from protos.state import state_dir
 from protos.transport.access import Access
@@ -260,14 +261,19 @@ CARRY_OUT: dict[type, Callable[..., int]] = {
 }  # fmt: skip
 
 
-def main() -> None:
-    """Entry point of `hds-controller`."""
+def _outcome() -> int:
+    if told_version("hds-controller"):
+        return 0
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
         prog="hds-controller",
         description="Serve the actions of the current policy, in real time.",
     )
-    status = next(run for kind, run in CARRY_OUT.items() if isinstance(command, kind))(command)
-    sys.stdout.flush()
+    return next(run for kind, run in CARRY_OUT.items() if isinstance(command, kind))(command)
+
+
+def main() -> None:
+    """Entry point of `hds-controller`."""
+    status = to_the_end(_outcome)
     sys.stderr.flush()
     os._exit(status)  # a compilation under way in a thread must not delay the end

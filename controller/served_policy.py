@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from protos.control_step import same_step
 from protos.hds import v1
 from trainer.checkpoint.metadata import PolicyMetadata
 from trainer.checkpoint.reader import read_policy
@@ -94,7 +95,10 @@ class ServedPolicy:
             ("control step [s]", plant.control_dt_s, metadata.control_dt_s),
         )
         for what, offered, needed in pairs:
-            if offered != needed:
+            same = offered == needed
+            if isinstance(offered, float) and isinstance(needed, float):
+                same = same_step(offered, needed)
+            if not same:
                 return (
                     f"plant {plant.name!r} does not fit policy {self.version[:12]} for {metadata.task}: "
                     f"its {what} are {offered}, the policy's {needed}"

@@ -27,7 +27,7 @@ from protos.hds import v1
 from protos.operation.lock import hold
 from protos.operation.supervisor import Supervisor, Troubles
 from protos.transport.access import Access
-from protos.transport.address import joined
+from protos.transport.address import check_address, check_port, joined
 from protos.transport.expiry import watch_of
 from protos.transport.serving import ServerSecurity
 
@@ -152,7 +152,10 @@ async def serve(settings: Settings) -> None:
         ValueError: the address is public and not secured enough.
         AmbiguousLabel: several tasks have the label, and `settings.task` names none.
     """
-    settings.security.check(settings.host)
+    settings.security.check(settings.host, settings.port)
+    check_address(settings.trainer)
+    if settings.metrics_port is not None:
+        check_port("--metrics-port", settings.metrics_port)
     authority = settings.security.authority()
     controller = Controller(settings)
     server = settings.security.server(authority, SERVER_OPTIONS)

@@ -25,6 +25,8 @@ HELLO_S = 10.0
 IDLE_S = 600.0
 WATCH_S = 1.0
 MOST_TOGETHER = 256
+ACT_SHARE = 0.2
+"""Share of the event loop's time that batches of `Act` may take while streams are open."""
 
 
 class BadObservation(ValueError):
@@ -95,6 +97,7 @@ class PolicyService(v1.PolicyServiceServicer):
         self._max_streams = max_streams
         self._troubles = troubles
         self._streams: set[Stream] = set()
+        self._acting = asyncio.Lock()
 
     async def watch(self) -> None:
         """End streams that say nothing, for ever: 10 s without a hello, 10 min without an observation."""
@@ -147,13 +150,17 @@ class PolicyService(v1.PolicyServiceServicer):
         if asked > MOST_TOGETHER:
             why = f"{asked} observations came in one call; the most is {MOST_TOGETHER}: others wait meanwhile"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
-        try:
-            x = [decode(observation, policy) for observation in request.observations]
-        except BadObservation as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if not x:
-            return v1.ActResponse()
-        actions = await self._batcher.act_together(policy, np.stack(x))
+        async with self._acting:
+            began = time.perf_counter()
+            try:
+                x = [decode(observation, policy) for observation in request.observations]
+            except BadObservation as error:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            if not x:
+                return v1.ActResponse()
+            actions = await self._batcher.act_together(policy, np.stack(x))
+            if self._streams:  # which come first
+                await asyncio.sleep((1.0 / ACT_SHARE - 1.0) * (time.perf_counter() - began))
         if not usable(actions.ravel().tolist()):
             await context.abort(grpc.StatusCode.INTERNAL, _not_usable(policy, actions))
         pairs = zip(request.observations, actions.tolist(), strict=True)

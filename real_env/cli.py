@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import tyro
 
+from protos.operation.command_line import to_the_end, told_version
 from real_env.check import Check, check
 from real_env.interrupt import run_interruptibly
 from real_env.options import Run
@@ -18,8 +19,9 @@ class Plants:
     """List the plants that --plant knows."""
 
 
-def main() -> None:
-    """Entry point of `hds-real-env`."""
+def _outcome() -> int:
+    if told_version("hds-real-env"):
+        return 0
     command = tyro.extras.subcommand_cli_from_dict(
         {"run": Run, "check": Check, "plants": Plants, "spool": SpoolCommand},
         prog="hds-real-env",
@@ -27,9 +29,14 @@ def main() -> None:
     )
     if isinstance(command, Plants):
         print("\n".join(f"{name:26} {words}" for name, words in DESCRIPTIONS.items()))
-        return
+        return 0
     if isinstance(command, SpoolCommand):
-        sys.exit(spool(command))
+        return spool(command)
     if isinstance(command, Check):
-        sys.exit(run_interruptibly(lambda way_out: check(command, way_out)))
-    sys.exit(run_interruptibly(lambda way_out: run(command, way_out)))
+        return run_interruptibly(lambda way_out: check(command, way_out))
+    return run_interruptibly(lambda way_out: run(command, way_out))
+
+
+def main() -> None:
+    """Entry point of `hds-real-env`."""
+    sys.exit(to_the_end(_outcome))

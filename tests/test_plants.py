@@ -102,6 +102,46 @@ def test_a_mujoco_model_of_ones_own_is_a_plant_or_told_what_it_lacks(tmp_path: P
         make_plant(f"mujoco:{tmp_path}/absent.xml", seed=0)
 
 
+def assets() -> list[Path]:
+    return sorted((Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets").glob("*.xml"))
+
+
+@pytest.mark.parametrize("path", assets(), ids=lambda path: path.stem)
+def test_every_model_that_gymnasium_brings_is_driven_or_refused_in_a_line(path: Path) -> None:
+    if path.stem in {"ant", "humanoid", "humanoidstandup"}:
+        with pytest.raises(ValueError, match=r"joint 'root' is neither a hinge nor a slide\Z"):
+            make_plant(f"mujoco:{path}", 0)
+        return
+    plant = make_plant(f"mujoco:{path}", 0)
+    reading, chance = plant.reset(), np.random.default_rng(0)
+    for _ in range(5):
+        reading = plant.exchange(chance.uniform(-1.0, 1.0, len(plant.spec.action_names)).astype(np.float32))
+    assert reading.x.shape == (len(plant.spec.state_names),)
+    assert np.isfinite(reading.x).all()
+    assert len(set(plant.spec.state_names)) == len(plant.spec.state_names)
+
+
+def test_a_model_that_says_no_control_step_has_the_multiple_of_its_time_step_next_to_40_ms(
+    tmp_path: Path,
+) -> None:
+    body = "<body><joint name='j' type='hinge'/><geom size='.1'/></body>"
+    motor = "<actuator><motor joint='j' ctrlrange='-1 1'/></actuator>"
+    path = tmp_path / "own.xml"
+    for step, expected in ((0.03, 0.03), (0.003, 0.039), (0.002, 0.04), (0.1, 0.1)):
+        path.write_text(f"<mujoco><option timestep='{step}'/><worldbody>{body}</worldbody>{motor}</mujoco>")
+        assert make_plant(f"mujoco:{path}", 0).spec.control_dt == pytest.approx(expected)
+    path.write_text(f"<mujoco><worldbody>{body}</worldbody></mujoco>")
+    with pytest.raises(ValueError, match="has no actuator; nothing could drive it"):
+        make_plant(f"mujoco:{path}", 0)
+
+
+def test_a_plants_file_may_import_the_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside_a_plant.py").write_text("from tests.plants.still import Still\n")
+    path = tmp_path / "rig.py"
+    path.write_text("from __future__ import annotations\nimport beside_a_plant\nRig = beside_a_plant.Still\n")
+    assert make_plant(f"{path}:Rig", 0).spec.name == "still"
+
+
 def test_gymnasiums_environment_moves_as_gymnasium_moves_it() -> None:
 
     bare = gymnasium.make("InvertedPendulum-v5")

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brax.envs.base import PipelineEnv
+from brax.envs.base import PipelineEnv, State
 from brax.envs.wrappers.training import AutoResetWrapper
+from brax.io import mjcf
 
 from trainer.learning.compilation import ONCE, compiled
 from trainer.models.force import no_force
@@ -19,6 +20,7 @@ from trainer.models.pipeline_model import to_control
 from trainer.tasks import load_task
 from trainer.tasks.brax_task import brax_task
 from trainer.tasks.cartpole_walls import STOPS
+from trainer.tasks.task import check_fits
 
 OWN = """
 from __future__ import annotations
@@ -133,6 +135,87 @@ def test_the_stops_push_back_lose_energy_and_leave_the_rail_alone() -> None:
         reached, left = max(reached, float(x[0])), min(left, float(x[2]))
     assert 1.02 < reached < 1.15
     assert -3.0 < left < -0.5, "it bounces, with less than it came with"
+
+
+def test_a_brax_task_takes_names_reset_and_control_step_of_a_plant() -> None:
+    env = brax.envs.get_environment("inverted_pendulum", backend="generalized")
+    begin = lambda key: jnp.array([0.0, jnp.pi, 0.0, 0.0])  # noqa: E731
+    names = ("cart [m]", "pole [rad]", "cart velocity [m/s]", "pole velocity [rad/s]")
+    task = brax_task(
+        env, lambda x, u: x, episode_steps=30, reset=begin, state_names=names, action_names=("push [3 N]",),
+        control_dt=0.04,
+    )  # fmt: skip
+    assert (task.state_names, task.action_names) == (names, ("push [3 N]",))
+    assert task.control_dt == 0.04
+    np.testing.assert_allclose(task.reset(jax.random.key(0)), begin(None))
+    plain = brax_task(env, lambda x, u: x, episode_steps=30)
+    assert plain.control_dt == 0.04, "told in double precision"
+    check_fits(plain.state_names, plain.action_names, float(np.float32(0.04)), plain, "a plant")
+    with pytest.raises(ValueError, match="does not fit task"):
+        check_fits(plain.state_names, plain.action_names, 0.04001, plain, "a plant")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (
+            {"state_names": ("a", "b")},
+            "the states of the environment InvertedPendulum are 4: q0, q1, qd0, qd1; got 2",
+        ),
+        ({"action_names": ("a", "b")}, "are 1: actuator 0; got 2 names"),
+        ({"control_dt": 0.02}, "steps 0.04 s at a time (its time step times n_frames); got control_dt 0.02"),
+    ],
+)
+def test_names_and_control_steps_that_are_not_the_environments_are_refused(wanted: dict, told: str) -> None:
+    env = brax.envs.get_environment("inverted_pendulum", backend="generalized")
+    with pytest.raises(ValueError, match="the environment InvertedPendulum") as refused:
+        brax_task(env, lambda x, u: x, episode_steps=30, **wanted)
+    assert told in str(refused.value)
+
+
+class Motorless(PipelineEnv):
+    """A pendulum without a motor."""
+
+    def __init__(self) -> None:
+        xml = "<mujoco><worldbody><body><joint type='hinge'/><geom size='.1'/></body></worldbody></mujoco>"
+        super().__init__(sys=mjcf.loads(xml), backend="generalized", n_frames=1)
+
+    def reset(self, rng: jax.Array) -> State:
+        raise NotImplementedError
+
+    def step(self, state: State, action: jax.Array) -> State:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: brax.envs.get_environment("swimmer"),
+            "Brax cannot step a body in a fluid (density, viscosity)",
+        ),
+        (lambda: brax.envs.get_environment("fast"), "has no system of bodies and joints"),
+        (Motorless, "the environment Motorless has no actuator"),
+    ],
+)
+def test_what_brax_cannot_step_is_said_in_a_line_when_it_is_loaded(
+    make: Callable[[], PipelineEnv], told: str
+) -> None:
+    with pytest.raises(ValueError, match="the environment") as refused:
+        brax_task(make(), lambda x, u: x, episode_steps=30)
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_users_file_may_import_the_file_beside_it(own_file: str) -> None:
+    path = Path(own_file)
+    path.with_name("beside_a_task.py").write_text("STEPS = 77\n")
+    path.write_text(
+        "import dataclasses\nfrom beside_a_task import STEPS\n"
+        "from trainer.tasks.cartpole_swingup import TASK as T\n"
+        "TASK = dataclasses.replace(T, episode_steps=STEPS)\n"
+    )
+    assert load_task(f"{path}:TASK").episode_steps == 77
 
 
 def test_a_wrapped_environment_is_refused_by_kind() -> None:

@@ -20,6 +20,7 @@ import tyro
 from rich.console import Console
 
 from protos.hds import v1
+from protos.operation.command_line import to_the_end, told_version
 from trainer import compilation_cache
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.gating import GateRefused, check_labelled, labelled, with_gate
@@ -119,7 +120,12 @@ class Loop:
             )
             job = self.trainer.start_refit(request)
         with job_bar("  trainer", self._console) as on_change:
-            job = self.trainer.follow(job.id, on_change)
+
+            def changed(now: v1.Job) -> None:
+                self.real_env.check()
+                on_change(now)
+
+            job = self.trainer.follow(job.id, changed)
         for note in job.notes:
             self._console.print(f"  {note}")
         if labelled(job):
@@ -220,13 +226,18 @@ def _new_directory(path: Path | None) -> Iterator[Path]:
     yield out
 
 
-def main() -> None:
-    """Entry point of `hds-demo`."""
+def _outcome() -> int:
+    if told_version("hds-demo"):
+        return 0
     settings = tyro.cli(Demo, prog="hds-demo")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have started it with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
-    status = _status(settings)
-    sys.stdout.flush()
+    return _status(settings)
+
+
+def main() -> None:
+    """Entry point of `hds-demo`."""
+    status = to_the_end(_outcome)
     sys.stderr.flush()
     os._exit(status)  # the programs have ended; a thread of gRPC's must not delay the end
 

@@ -58,7 +58,8 @@ class Program:
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._said: collections.deque[str] = collections.deque(maxlen=SAID)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def line(self, timeout: float) -> str:
         """Return the next line of standard output.
@@ -71,12 +72,26 @@ class Program:
         except queue.Empty:
             raise ProcessFailed(f"{self.name} says nothing for {timeout:g} s; see {self._log}") from None
         if line is None:
-            status = self.process.wait()
-            self._file.flush()
-            logged = self._log.read_text().strip().splitlines()[-1:]
-            why = "; ".join(logged or self._said) or "no message"
-            raise ProcessFailed(f"{self.name} ended with status {status}: {why} (log: {self._log})")
+            raise self._failure()
         return line
+
+    def check(self) -> None:
+        """Check that the program still runs.
+
+        Raises:
+            ProcessFailed: it has ended; with what it said last.
+        """
+        if self.process.poll() is not None:
+            self._reader.join(END_S)
+            raise self._failure()
+
+    def _failure(self) -> ProcessFailed:
+        status = self.process.wait()
+        self._file.flush()
+        logged = self._log.read_text().strip().splitlines()[-1:]
+        why = "; ".join([*self._said, *logged]) or "no message"
+        places = f"log: {self._log}, {self._log.with_suffix('.out')}"
+        return ProcessFailed(f"{self.name} ended with status {status}: {why} ({places})")
 
     def address(self, timeout: float) -> str:
         """Return the host:port that a server announces."""
@@ -87,10 +102,7 @@ class Program:
     def events(self, timeout: float) -> Iterator[dict[str, Any]]:
         """Yield JSON events as they come."""
         while True:
-            event = json.loads(self.line(timeout))
-            if event["event"] == "message":
-                self._said.append(event["text"])
-            yield event
+            yield json.loads(self.line(timeout))
 
     def tell(self, line: str) -> None:
         """Write a line to the program's standard input."""
@@ -120,5 +132,13 @@ class Program:
             for line in stream:
                 copy.write(line)
                 copy.flush()
+                self._note(line)
                 self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
+
+    def _note(self, line: str) -> None:
+        """Remember what an event says in words."""
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            event = json.loads(line)
+            if event["event"] == "message":
+                self._said.append(event["text"])

@@ -69,7 +69,7 @@ class Trainer:
         self.score, self.tasks = Scorer(), TaskLoader()
         self.jobs = JobManager(JobStore(self._engine), self.request_of, self.publish, worker_patience)
         self._experience_service = ExperienceService(
-            self.experience, self._trusts, self.score, self.tasks, self.registry.resolve
+            self.experience, self._trusts, self.score, self.tasks, self.registry.behind
         )
         on_plant = self._experience_service.scores.everything
         self.registry_service = RegistryService(self.registry, self.checkpoints, on_plant, self._in_use)
@@ -168,7 +168,7 @@ class Trainer:
         v1.add_ExperienceServiceServicer_to_server(self._experience_service, server)
         v1.add_RegistryServiceServicer_to_server(self.registry_service, server)
         v1.add_TrainingServiceServicer_to_server(
-            TrainingService(self.jobs, self.experience, self.data_of, self.tasks, self.registry.resolve),
+            TrainingService(self.jobs, self.experience, self.data_of, self.tasks, self.registry.behind),
             server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
@@ -188,7 +188,7 @@ async def serve(
         OSError: the port is taken, a file or the state is out of reach, or another trainer uses it.
         ValueError: the address is public and not secured enough.
     """
-    security.check(host)
+    security.check(host, port)
     authority = security.authority()
     trainer = Trainer(state_dir, database, not security.authenticates, worker_patience)
     server = security.server(authority, interceptors=(TellsUnavailable(),))

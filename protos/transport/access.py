@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 import grpc
 
+from protos.transport.address import check_address
 from protos.transport.handshake import TellsRefusal, refuses_certificate
 
 LOG = logging.getLogger("transport")
@@ -58,6 +59,7 @@ class Access:
             ValueError, OSError: see `check`.
         """
         self.check()
+        check_address(address)
         tls = self._credentials()
         if tls is None:
             return grpc.insecure_channel(address, options)
@@ -78,6 +80,7 @@ class Access:
             ValueError, OSError: see `check`.
         """
         self.check()
+        check_address(address)
         tls, kind = self._credentials(), grpc.aio
         return kind.secure_channel(address, tls, options) if tls else kind.insecure_channel(address, options)
 

@@ -46,7 +46,7 @@ class Bounds:
     unknown_by_host: int = 32
     unknown_per_s: float = 20.0
     known: int = 1_000
-    known_per_s: float = 500.0
+    known_per_s: float = 200.0
 
 
 @dataclass(eq=False)

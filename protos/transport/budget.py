@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 TURN_S = 2.0
 """How long a call may wait for its turn."""
-SLOWED_S, SLOWED = 1.0, 500
-"""A refusal is sent after this time, while not more than so many wait for theirs."""
+REFUSED_PER_S, SLOWED = 50.0, 1_500
+"""So many refusals are sent a second, while not more than so many wait for theirs."""
 
 
 class UsedUp(RuntimeError):
@@ -68,18 +68,22 @@ class Budget:
 
 
 class SlowRefusals:
-    """Refusals that are not sent at once: who asks again as soon as it is answered, asks seldom."""
+    """Refusals, so many a second over all: who asks again as soon as it is answered, asks seldom."""
 
-    def __init__(self, most: int = SLOWED, seconds: float = SLOWED_S) -> None:
-        self._most, self._seconds = most, seconds
-        self._waiting = 0
+    def __init__(self, per_s: float = REFUSED_PER_S, most: int = SLOWED) -> None:
+        self._every, self._most = 1.0 / per_s, most
+        self._waiting, self._next = 0, 0.0
 
     async def wait(self) -> None:
         """Return when a refusal may be sent; at once if too many wait already."""
         if self._waiting >= self._most:
             return
+        now = time.monotonic()
+        at = self._next = max(self._next + self._every, now)
         self._waiting += 1
         try:
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(at - now)
         finally:
             self._waiting -= 1
+            if not self._waiting:
+                self._next = 0.0

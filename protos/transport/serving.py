@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 
-from protos.transport.address import is_loopback, joined
+from protos.transport.address import check_port, is_loopback, joined
 from protos.transport.authority import Authority, Bounds
 from protos.transport.tokens import TokenFile
 from protos.transport.trust import TrustedCertificates
@@ -18,7 +18,7 @@ IDLE_CONNECTION_MS = 600_000
 LARGEST_MESSAGE = 4 << 20
 CALLS = 2_000
 """Calls at a time, over all callers; what each caller may have of them, `Authority` says."""
-CONNECTIONS, CALLS_OF_CONNECTION = 1_000, 100
+CONNECTIONS, CALLS_OF_CONNECTION = 1_000, 32
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ class ServerSecurity:
     force_public: bool = False
     """Listen on a public address although TLS or authentication is missing."""
 
-    def check(self, host: str) -> None:
+    def check(self, host: str, port: int = 0) -> None:
         """Check the options, and that they are enough for `host`.
 
         Raises:
             ValueError: naming what is missing and what would help.
             OSError: a file cannot be read.
         """
+        check_port("--port", port)
         if (self.certificate is None) != (self.key is None):
             raise ValueError("--security.certificate and --security.key come together; one is missing")
         for name, path in (("client-ca", self.client_ca), ("tokens", self.tokens)):
@@ -115,7 +116,7 @@ class ServerSecurity:
             OSError: the port is taken.
             ValueError: see `check`; or certificate and key are no pair in PEM.
         """
-        self.check(host)
+        self.check(host, port)
         address = joined(host, port)
         try:
             if self.certificate is None:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,10 +132,12 @@ def _from_file(name: str, seed: int) -> Plant:
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
         raise ValueError(f"plant {name!r}: there is no file {path}; write my_rig.py:MyRig")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    spec = importlib.util.spec_from_file_location(f"hds_plant_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"plant {name!r}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look there for their types
+    sys.path.insert(0, str(Path(path).resolve().parent))  # the files beside it are what it may import
     with _blaming(f"plant {name!r}: {path}"):
         spec.loader.exec_module(module)
     if not hasattr(module, attribute):

@@ -1,9 +1,10 @@
 """Any MuJoCo model of hinges and slides as a plant, in MuJoCo's own C engine: no JAX.
 
-The XML says everything: `<numeric name="control_dt">` the control step [s]; the first keyframe, or the
-model's reference pose, where episodes start; `<numeric name="start_spread">` how far each state may be from
-it; `<numeric name="friction_spread">` the share by which each seed's damping and friction loss are off.
-States are the joints' positions and velocities; actions are the actuators, scaled to their control range.
+The XML says everything: `<numeric name="control_dt">` the control step [s], about 0.04 if it says none; the
+first keyframe, or the model's reference pose, where episodes start; `<numeric name="start_spread">` how far
+each state may be from it; `<numeric name="friction_spread">` the share by which each seed's damping and
+friction loss are off. States are the joints' positions and velocities; actions are the actuators, scaled to
+their control range.
 """
 
 from importlib import resources
@@ -16,6 +17,8 @@ import numpy as np
 
 from real_env.plant import Diverged, PlantSpec, Reading
 
+USUAL_DT = 0.04
+"""The control step of a model that says none is the multiple of its time step that is next to this [s]."""
 UNITS = {mujoco.mjtJoint.mjJNT_SLIDE: "m", mujoco.mjtJoint.mjJNT_HINGE: "rad"}
 
 
@@ -73,7 +76,10 @@ class MujocoPlant:
         """
         self._model, self._data = model, mujoco.MjData(model)
         self._random = np.random.default_rng([seed, 1])
-        control_dt = float(self._numeric("control_dt", 1, [0.04])[0])
+        if not model.nu:
+            raise ValueError("the model has no actuator; nothing could drive it")
+        usual = model.opt.timestep * max(1, round(USUAL_DT / model.opt.timestep))
+        control_dt = float(self._numeric("control_dt", 1, [usual])[0])
         self._steps = round(control_dt / model.opt.timestep)
         if self._steps < 1 or abs(self._steps * model.opt.timestep - control_dt) > 1e-9:
             raise ValueError(

@@ -14,6 +14,7 @@ from protos.transport.access import Access
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.selecting import Data
+from trainer.report.lines import width
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class Experience:
         if self.json:
             print(json.dumps({"sessions": told, "collect_s": seconds}, indent=2))
             return
-        from rich.console import Console
+        from trainer.report.experience import WIDE, experience_rows, experience_table
 
-        from trainer.report.experience import experience_table
+        if (wide := width()) < WIDE:
+            print("\n".join(experience_rows(told, self.episodes, wide)))
+        else:
+            from rich.console import Console
 
-        wide = None if sys.stdout.isatty() else 160
-        Console(width=wide).print(experience_table(told, self.episodes))
+            Console(width=min(wide, 160)).print(experience_table(told, self.episodes))
         print(f"{len(told)} sessions, {seconds:.1f} s to learn from")
 
 

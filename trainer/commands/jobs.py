@@ -11,6 +11,7 @@ from protos.transport.access import Access
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.gating import labelled, told
+from trainer.report.lines import row
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _line(job: v1.Job) -> str:
     state = v1.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
     refused = "" if labelled(job) else f", without label {job.options.label!r}: {'; '.join(job.gate.reasons)}"
     what = (job.error or job.phase) + refused
-    return printable("  ".join((job.id, kind, job.options.task, state, f"{job.progress:4.0%}", what)))
+    return row((job.id, kind, job.options.task, state, f"{job.progress:4.0%}", what))
 
 
 def _show(job: v1.Job) -> None:

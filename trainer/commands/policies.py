@@ -11,6 +11,7 @@ from protos.transport.access import Access
 from protos.words import score_in_words
 from trainer.client import LONG_CALL_S, TrainerClient
 from trainer.commands.address import ADDRESS
+from trainer.report.lines import row
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,21 @@ class Policies:
         """Print a line for each."""
         for policy in TrainerClient(self.trainer, self.access).policies():
             labels = ",".join(policy.labels) or "-"
-            pruned = "  checkpoint pruned" if policy.pruned else ""
+            pruned = "checkpoint pruned" if policy.pruned else ""
             model = policy.metrics.get(
                 "model_success", policy.metrics.get("simulation_success", float("nan"))
             )
-            print(
-                f"{policy.version[:12]}  {policy.task}  real data {policy.real_seconds:6.1f} s  "
-                f"success in its model {model:.2f}  on the plant: {score_in_words(policy.plant)}  "
-                f"labels {labels}  "
-                f"parent {policy.parent[:12] or '-'}{pruned}"
+            parts = (
+                policy.version[:12],
+                policy.task,
+                f"real data {policy.real_seconds:6.1f} s",
+                f"success in its model {model:.2f}",
+                f"on the plant: {score_in_words(policy.plant)}",
+                f"labels {labels}",
+                f"parent {policy.parent[:12] or '-'}",
+                pruned,
             )
+            print(row(parts))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from protos.operation.text import printable
+from trainer.report.lines import row as fitted
 
 COLUMNS = ("session", "task", "plant", "source", "begun", "tags", "policy", "collect\n[s]", "evaluate\n[s]",
            "return", "success", "fall-\nbacks")  # fmt: skip
 NUMBERS = COLUMNS[7:]
+WIDE = 130
+"""Letters in a line that the table needs."""
 SUCCESS = {True: "yes", False: "no", None: "not judged"}
 
 
@@ -39,6 +42,32 @@ def experience_table(sessions: list[dict[str, Any]], episodes: bool) -> Table:
         for row in rows if episodes else ():
             table.add_row(f"  episode {row['episode']}", *_of_episode(row), style="dim")
     return table
+
+
+def experience_rows(sessions: list[dict[str, Any]], episodes: bool, width: int) -> list[str]:
+    """Return the same in rows of at most `width` letters, for terminals that are too narrow for the table."""
+    rows = []
+    for session in sessions:
+        shown = session["episodes"]
+        policies = dict.fromkeys(version[:8] for one in shown for version in one["policies"])
+        parts = (
+            session["session"],
+            f"{session['task']} on {session['plant']}",
+            f"from {session['source']}",
+            session["begun"][:16],
+            f"collect {session['collect_s']:.1f} s",
+            f"evaluate {session['evaluate_s']:.1f} s",
+            f"return {_mean([one['return'] for one in shown], '.1f')}",
+            f"success {_mean([one['success'] for one in shown], '.0%')}",
+            f"fallbacks {session['fallback_steps']}",
+            f"policy {', '.join(policies) or '-'}",
+            f"tags {', '.join(session['tags'])}" if session["tags"] else "",
+        )
+        rows.append(fitted(parts, width))
+        for one in shown if episodes else ():
+            told = [cell for cell in _of_episode(one)[4:] if cell]
+            rows.append(fitted([f"    episode {one['episode']}", *told], width))
+    return rows
 
 
 def _of_episode(row: dict[str, Any]) -> list[str]:

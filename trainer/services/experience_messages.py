@@ -1,6 +1,5 @@
 """Messages of the experience from records of the store, and back."""
 
-import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,8 @@ from trainer.store.records import (
 if TYPE_CHECKING:
     from trainer.tasks.task import Task
 
-_DIGITS = re.compile(r"[0-9a-f]{1,64}")
-Resolve = Callable[[str, str], tuple[str, str]]
-"""`(name, task) -> (task, version)`, or raises `LookupError`."""
+Resolve = Callable[[str, str], str]
+"""`(name, task) -> version` of a label; any other name as it is."""
 MOST_TEXT, MOST_TAG = 2_000, 200
 LARGEST_ACTION = 10.0
 """Of what a plant executed, and of imported logs: real motors exceed a task's limit."""
@@ -199,16 +197,15 @@ def encode_summary(found: SessionSummary) -> v1.SessionSummary:
 
 
 def decode_selection(message: v1.Selection, resolve: Resolve | None = None) -> Selection:
-    """Return what a message selects; `resolve(label, task)` gives the version that a label points to.
+    """Return what a message selects; `resolve(name, task)` gives the version that a label points to.
 
     Raises:
-        ValueError: the times are not in order, or a policy is neither digits of a version nor a label.
+        ValueError: the times are not in order.
+        LookupError: several tasks have a label.
     """
     policies = tuple(message.policies)
     if resolve is not None:
-        policies = tuple(
-            name if _DIGITS.fullmatch(name) else resolve(name, message.task)[1] for name in policies
-        )
+        policies = tuple(resolve(name, message.task) for name in policies)
     if message.since_unix_ns and message.until_unix_ns and message.since_unix_ns >= message.until_unix_ns:
         raise ValueError("nothing can be selected: 'since' is not before 'until'")
     return Selection(

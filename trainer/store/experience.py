@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from protos.control_step import same_step
 from protos.transport.caller import answering
 from trainer.store.database import WRITES, note, reading, writing
 from trainer.store.records import (
@@ -217,6 +218,7 @@ def _other(offered: SessionInfo, stored: SessionInfo) -> OtherSession | None:
         f"{name} {getattr(stored, name)!r}, not {getattr(offered, name)!r}"
         for name in ("task", "plant", "state_names", "action_names", "control_dt_s")
         if getattr(stored, name) != getattr(offered, name)
+        and not (name == "control_dt_s" and same_step(stored.control_dt_s, offered.control_dt_s))
     ]
     return OtherSession(f"session {stored.id} is known with {'; '.join(told)}") if told else None
 

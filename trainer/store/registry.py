@@ -123,6 +123,14 @@ class Registry:
             raise NoSuchPolicy(f"the checkpoint of policy {rows[0].version[:12]} was pruned")
         return rows[0].task, rows[0].version
 
+    def behind(self, name: str, task: str = "") -> str:
+        """Return the version that `name` points to if it is a label, else `name`.
+
+        Raises:
+            AmbiguousLabel: several tasks have the label.
+        """
+        return (self.labelled(name, task)[1] if _LABEL.fullmatch(name) else "") or name
+
     def note_pruned(self, versions: Sequence[str]) -> None:
         """Note that the checkpoints of policies are to be deleted; their records stay."""
         with writing(self._engine) as connection:

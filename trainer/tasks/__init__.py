@@ -74,6 +74,8 @@ def _from_file(name: str, changed_ns: int) -> "Task":
         raise ValueError(f"task {name!r}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclasses look there for their types
+    if (beside := str(path.resolve().parent)) not in sys.path:
+        sys.path.insert(0, beside)  # the files beside it are what it may import
     with _told_of(name, path):
         spec.loader.exec_module(module)
     if not hasattr(module, attribute):

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import jax
 
+from protos.control_step import same_step
 from trainer.models.force import Arrange, Force, as_it_is, no_force
 from trainer.policy.features import FeatureSpec
 
@@ -95,5 +96,5 @@ def check_fits(
     """
     offered = (tuple(state_names), tuple(action_names), control_dt)
     needed = (task.state_names, task.action_names, task.control_dt)
-    if offered != needed:
+    if offered[:2] != needed[:2] or not same_step(control_dt, task.control_dt):
         raise ValueError(f"{what} does not fit task {task.name}: it offers {offered}; needed are {needed}")
