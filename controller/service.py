@@ -5,7 +5,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ HELLO_S = 10.0
 IDLE_S = 600.0
 WATCH_S = 1.0
 MOST_TOGETHER = 256
-ACT_SHARE = 0.2
-"""Share of the event loop's time that batches of `Act` may take while streams are open."""
+ACT_PART, ACT_SHARE = 32, 0.2
+"""Observations of an `Act` in one turn, and the share of time that these may take while streams are open."""
 
 
 class BadObservation(ValueError):
@@ -150,21 +150,34 @@ class PolicyService(v1.PolicyServiceServicer):
         if asked > MOST_TOGETHER:
             why = f"{asked} observations came in one call; the most is {MOST_TOGETHER}: others wait meanwhile"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
-        async with self._acting:
-            began = time.perf_counter()
-            try:
-                x = [decode(observation, policy) for observation in request.observations]
-            except BadObservation as error:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            if not x:
-                return v1.ActResponse()
-            actions = await self._batcher.act_together(policy, np.stack(x))
-            if self._streams:  # which come first
-                await asyncio.sleep((1.0 / ACT_SHARE - 1.0) * (time.perf_counter() - began))
+        if not asked:
+            return v1.ActResponse()
+        try:
+            async with self._acting:
+                parts = [
+                    await self._acted(request.observations[at : at + ACT_PART], policy)
+                    for at in range(0, asked, ACT_PART)
+                ]
+        except BadObservation as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        actions = np.concatenate(parts)
         if not usable(actions.ravel().tolist()):
             await context.abort(grpc.StatusCode.INTERNAL, _not_usable(policy, actions))
         pairs = zip(request.observations, actions.tolist(), strict=True)
         return v1.ActResponse(actions=[_fields(observation, u, policy) for observation, u in pairs])
+
+    async def _acted(self, observations: Sequence[v1.Observation], policy: ServedPolicy) -> np.ndarray:
+        """Return u[B, m] of a part of a batch; streams, while any is open, come first.
+
+        Raises:
+            BadObservation: one that no policy may see.
+        """
+        began = time.perf_counter()
+        x = np.stack([decode(observation, policy) for observation in observations])
+        u = await self._batcher.act_together(policy, x)
+        if self._streams:
+            await asyncio.sleep((1.0 / ACT_SHARE - 1.0) * (time.perf_counter() - began))
+        return u
 
     async def Describe(
         self, request: v1.DescribeRequest, context: grpc.aio.ServicerContext

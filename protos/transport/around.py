@@ -12,21 +12,35 @@ Around = Callable[[grpc.aio.ServicerContext], AbstractAsyncContextManager[None]]
 
 
 def wrapped(handler: Any, around: Around) -> grpc.RpcMethodHandler:
-    """Return a handler of the same kind that runs inside of `around`."""
+    """Return a handler of the same kind that runs inside of `around`.
+
+    A single request is parsed in there too: one that is refused costs no more than its bytes.
+    """
     kind = f"{'stream' if handler.request_streaming else 'unary'}_"
     kind += "stream" if handler.response_streaming else "unary"
     inner = getattr(handler, kind)
 
-    async def answer(request: object, context: grpc.aio.ServicerContext) -> Any:
-        async with around(context):
-            return await inner(request, context)
+    parse = None if handler.request_streaming else handler.request_deserializer
 
-    async def answer_stream(request: object, context: grpc.aio.ServicerContext) -> Any:
+    async def parsed(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return parse(request) if parse else request
+        except Exception as error:  # whatever a parser raises at bytes that are no message
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"the request cannot be parsed ({type(error).__name__})"
+            )
+
+    async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
         async with around(context):
-            async for response in inner(request, context):
+            return await inner(await parsed(request, context), context)
+
+    async def answer_stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async with around(context):
+            async for response in inner(await parsed(request, context), context):
                 yield response
 
     yields = inspect.isasyncgenfunction(inner)  # others write their responses to the context themselves
     behaviour: Any = answer_stream if yields else answer
     make = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+    native = None if parse else handler.request_deserializer
+    return make(behaviour, native, handler.response_serializer)

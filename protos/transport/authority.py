@@ -9,6 +9,7 @@ whose was taken away.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,9 @@ from protos.transport.trust import TrustedCertificates
 
 LOG = logging.getLogger("transport")
 HEADER, SCHEME = "authorization", "Bearer "
-WATCH_S = 1.0
+WATCH_S, LOOK_S = 1.0, 3.0
+TOGETHER = 10
+"""Calls that are looked at in one turn of the event loop."""
 KEPT = 1_000
 """Budgets in memory; of callers that have no call open the oldest goes first."""
 Refusal = tuple[grpc.StatusCode, str]
@@ -93,13 +96,32 @@ class Authority(grpc.aio.ServerInterceptor):
         return wrapped(handler, lambda context: self._around(context, method, token))
 
     async def watch(self) -> None:
-        """End calls whose token or certificate is no longer good, for ever."""
+        """End calls whose token or certificate is no longer good, for ever.
+
+        They are looked at when one of the files has been read anew, and now and then, for certificates end.
+        """
+        seen, looked = self._readings(), time.monotonic()
         while True:
             await asyncio.sleep(WATCH_S)
-            for call in list(self._open):
-                if call.ended is None and (why := call.refusal()) is not None:
-                    call.ended = why
-                    call.task.cancel()
+            now, readings = time.monotonic(), self._readings()
+            if readings != seen or now - looked > LOOK_S:
+                seen, looked = readings, now
+                await self._end_refused()
+
+    def _readings(self) -> list[int]:
+        """Read the files anew if they have changed; return how often each was."""
+        files = [file for file in (self._tokens, self._trusted) if file is not None]
+        for file in files:
+            file.reread()
+        return [file.readings for file in files]
+
+    async def _end_refused(self) -> None:
+        for number, call in enumerate(list(self._open)):
+            if call.ended is None and (why := call.refusal()) is not None:
+                call.ended = why
+                call.task.cancel()
+            if number % TOGETHER == TOGETHER - 1:
+                await asyncio.sleep(0)  # others are served meanwhile
 
     @contextlib.asynccontextmanager
     async def _around(

@@ -106,30 +106,34 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.readings = 1
+        """How often the file was read: what was granted may be another thing after each."""
         self._stamp = self._now()
         self._grants = read_grants(path)
 
     def find(self, token: str) -> Grant | None:
         """Return what `token` may do, None if it is not known."""
-        self._reread()
+        self.reread()
         return self._grants.tokens.get(_digest(token))
 
     def of_certificate(self, name: str) -> Grant | None:
         """Return what the holder of a certificate with this common name may do, None if it is not listed."""
-        self._reread()
+        self.reread()
         return self._grants.certificates.get(name)
 
     def _now(self) -> tuple[int, int, int]:
         found = self._path.stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _reread(self) -> None:
+    def reread(self) -> None:
+        """Read the file anew if it has changed."""
         try:
             stamp = self._now()
             if stamp == self._stamp:
                 return
             self._stamp = stamp
             self._grants = read_grants(self._path)
+            self.readings += 1
             LOG.info("read %d tokens from %s", len(self._grants.tokens), self._path)
         except (OSError, ValueError) as error:
             LOG.error("the tokens read before stay in force: %s", error)

@@ -28,6 +28,8 @@ class TrustedCertificates:
             ValueError: it holds no certificate in PEM.
         """
         self._path = path
+        self.readings = 1
+        """How often the file was read: what was trusted may be another thing after each."""
         self._stamp = self._now()
         self._authorities = _read(path)
         self._judged: dict[bytes, tuple[bool, datetime.datetime]] = {}
@@ -35,7 +37,7 @@ class TrustedCertificates:
 
     def why_not(self, context: grpc.aio.ServicerContext) -> str:
         """Return why the certificate of the call's connection is not good; empty if it is."""
-        self._reread()
+        self.reread()
         shown = context.auth_context()
         told = shown.get("x509_pem_cert_chain") or shown.get("x509_pem_cert")
         if not told:
@@ -70,7 +72,8 @@ class TrustedCertificates:
         found = self._path.stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _reread(self) -> None:
+    def reread(self) -> None:
+        """Read the file anew if it has changed."""
         try:
             stamp = self._now()
             if stamp == self._stamp:
@@ -78,6 +81,7 @@ class TrustedCertificates:
             self._stamp = stamp
             self._authorities = _read(self._path)
             self._judged.clear()
+            self.readings += 1
             LOG.info("read the authorities of clients anew from %s", self._path)
         except (OSError, ValueError) as error:
             LOG.error("the authorities read before stay in force: %s", error)
