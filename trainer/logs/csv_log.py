@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from protos.operation.text import printable, shortened
 from trainer.logs.log_format import LogFormat
 from trainer.logs.text_table import read_table
 
@@ -153,7 +154,8 @@ def _places(table: Table, layout: LogFormat, notes: list[str]) -> list[int | Non
 
 def _missing(table: Table, known: Sequence[str], name: str, may_miss: bool, velocity: bool) -> str:
     what = "no column" if name not in known else "more than one column"
-    shown = ", ".join(known[:30]) + (", …" if len(known) > 30 else "")
+    shown = ", ".join(printable(shortened(one, 40)) for one in known[:30])
+    shown += ", …" if len(known) > 30 else ""
     told = (
         f"there are: {shown}" if table.names else f"no line names the {len(known)} columns; they are {shown}"
     )

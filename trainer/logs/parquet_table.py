@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from protos.operation.text import printable
 from trainer.logs.log_format import LogFormat
 
 STATE, ACTION, TIME = "observation.state", "action", "timestamp"
 """What LeRobot calls its columns; the first two are lists."""
 LONGEST_LIST, LARGEST_EXACT = 1_000, 2**52
+_UNREADABLE = (pa.ArrowException, ValueError, TypeError, LookupError, MemoryError, OverflowError, OSError)
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -46,18 +48,14 @@ def read_parquet(path: Path, layout: LogFormat) -> ParquetTable:
         ValueError: it is no Parquet file, or a damaged one, or holds no number.
     """
     try:
-        table = pq.read_table(path)
+        with path.open("rb") as file:  # what cannot be opened is told as that
+            table = pq.read_table(file)
         values: dict[str, np.ndarray] = {}
         for name, column in zip(table.column_names, table.columns, strict=True):
             values |= _numbers(name, column, _PER_SECOND_OF.get(layout.time.factor, 1.0))
-    except (
-        pa.ArrowException,
-        ValueError,
-        TypeError,
-        MemoryError,
-        OverflowError,
-        UnicodeDecodeError,
-    ) as error:
+    except _UNREADABLE as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
         raise ValueError(
             f"{path} is no Parquet file of numbers, or a damaged one ({_line(error)})"
         ) from error
@@ -125,4 +123,4 @@ def _as_lerobot(values: dict[str, np.ndarray], layout: LogFormat) -> tuple[dict[
 
 
 def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return printable((str(error).splitlines() or [type(error).__name__])[0][:300])

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from protos.operation.text import shortened
+
 DELIMITERS = (",", ";", "\t", " ")
 """By preference; a blank stands for any run of blanks and tabs."""
 COMMENTS = ("#", "%")
@@ -79,9 +81,9 @@ class TextTable:
         try:
             return float(cell)
         except ValueError as error:
-            name = self.names[place] if self.names else f"column {place + 1}"
+            name = shortened(self.names[place], 40) if self.names else f"column {place + 1}"
             hint = "; write decimals with a point" if "," in cell else ""
-            told = cell.strip()[:80]
+            told = shortened(cell.strip(), 80)
             raise ValueError(f"{self.path}, line {line}: {name!r} is {told!r}, no number{hint}") from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from protos.hds import v1
-from trainer.dynamics.contradictions import check_columns
+from trainer.dynamics.contradictions import Contradicted, check_columns
 from trainer.dynamics.windows import Motion
 from trainer.logs.csv_log import Log, as_logs, read_csv_logs
 from trainer.logs.log_format import LogFormat
@@ -80,6 +80,9 @@ def recorded(
 def _sampled(logs: list[Log], task: Task) -> tuple[list[Motion], list[str]]:
     motions = []
     for log in logs:
-        check_columns(task, log.t, log.x)
+        try:
+            check_columns(task, log.t, log.x)
+        except Contradicted as error:
+            raise Contradicted(f"{log.path}: {error}") from error
         motions += resample(log, task)
     return motions, list(logs[0].notes)
