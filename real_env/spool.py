@@ -100,7 +100,7 @@ class Spool:
         """Taken in the order: holding, writing, reading."""
         self._held: list[_Row] = []
         self._held_sessions: dict[str, bytes] = {}
-        self._trouble, self._again_at = "", 0.0
+        self._trouble, self._again_at, self._closed = "", 0.0, False
         self._gone: dict[str, int] = {}
         """By session: what is acknowledged below this number could not be deleted yet."""
         try:
@@ -232,7 +232,10 @@ class Spool:
             return len(self._held)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; closing it twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
         with self._holding:
             self._again_at = 0.0
             self._write_held()

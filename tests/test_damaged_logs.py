@@ -4,7 +4,6 @@ pytest -s -m slow tests/test_damaged_logs.py       10 000 variants of each kind,
 """
 
 import collections
-import math
 import time
 from pathlib import Path
 
@@ -107,7 +106,6 @@ def outcomes(kind: str, root: Path, variants: int) -> dict[str, int]:
         path.write_bytes(change(whole[path], chance))
         counts[outcome(kind, out)] += 1
         path.write_bytes(whole[path])
-    assert math.isclose(sum(counts.values()), variants)
     return counts
 
 

@@ -214,9 +214,6 @@ def test_a_refused_session_is_listed_with_its_reason_and_discarded(
     assert "no session here begins with x" in run("real_env", "spool", "discard", "x", *words).stderr
     missing = run("real_env", "spool", "list", "--spool", str(tmp_path / "nothing.sqlite"))
     assert (missing.returncode, "there is no spool" in missing.stderr) == (2, True)
-    opened = Spool(spool.path)
-    opened.open_session(session())
-    spool._lock_file = opened._lock_file
 
 
 def test_a_locked_spool_does_not_hold_up_the_plant(programs: Programs, publish, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from protos.transport.access import Access
+from protos.transport.followed_file import FollowedFile
 from protos.transport.tokens import read_grants
 from tests.programs import run
 
@@ -56,3 +57,22 @@ def test_a_token_travels_over_tls_only(tmp_path: Path) -> None:
     refused = run("trainer", "serve", "--port", "0", "--security.tokens", str(tmp_path / "a.token"))
     assert refused.returncode != 0
     assert "--security.tokens needs TLS" in refused.stderr
+
+
+def test_a_file_that_cannot_be_used_for_a_moment_is_read_when_it_can_though_it_is_the_same(
+    tmp_path: Path,
+) -> None:
+    path, fails = tmp_path / "file", [False]
+    path.write_text("one")
+
+    def read(path: Path) -> str:
+        if fails[0]:
+            raise PermissionError(f"{path} is locked")
+        return path.read_text()
+
+    followed = FollowedFile(path, read)
+    path.write_text("two, longer")
+    fails[0] = True
+    assert (followed.now(), followed.readings) == ("one", 1)
+    fails[0] = False
+    assert (followed.now(), followed.readings) == ("two, longer", 2)

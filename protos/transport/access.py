@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import grpc
 
 from protos.transport.address import check_address
+from protos.transport.followed_file import FollowedFile, Stamp, stamp
 from protos.transport.handshake import TellsRefusal, refuses_certificate
 
 LOG = logging.getLogger("transport")
@@ -49,8 +50,8 @@ class Access:
         for path in (self.ca, self.certificate, self.key):
             if path is not None:
                 path.read_bytes()
-        if self.token_file is not None and not self.token_file.read_text().strip():
-            raise ValueError(f"the token file {self.token_file} is empty")
+        if self.token_file is not None:
+            _token(self.token_file)
 
     def channel(self, address: str, options: Options = ()) -> grpc.Channel:
         """Open a channel to host:port.
@@ -141,16 +142,14 @@ class Followed(Generic[C]):
         """
         self._make, self._files, self._close = make, files, close
         self._lock = threading.Lock()
-        self._stamp = _stamps(files)
+        self._stamps = _stamps(files)
         self._channel, self._before = make(), None
 
     def now(self) -> C:
         """Return the channel for the next call."""
         with self._lock:
-            stamp = _stamps(self._files)
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._renew()
+            if (stamps := _stamps(self._files)) != self._stamps:
+                self._renew(stamps)
             return self._channel
 
     def close(self) -> None:
@@ -159,7 +158,7 @@ class Followed(Generic[C]):
             if channel is not None:
                 self._close(channel)
 
-    def _renew(self) -> None:
+    def _renew(self, stamps: tuple[Stamp, ...]) -> None:
         try:
             channel = self._make()
         except (OSError, ValueError) as error:
@@ -167,40 +166,33 @@ class Followed(Generic[C]):
             return
         if self._before is not None:
             self._close(self._before)
-        self._channel, self._before = channel, self._channel
+        self._channel, self._before, self._stamps = channel, self._channel, stamps
         LOG.info("read %s anew", ", ".join(map(str, self._files)))
 
 
-def _stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int, int] | None, ...]:
-    return tuple(map(_stamp, files))
+def _stamps(files: tuple[Path, ...]) -> tuple[Stamp, ...]:
+    return tuple(map(stamp, files))
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes with a file; None where it cannot be seen."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def _token(path: Path) -> str:
+    """Return the token in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is empty.
+    """
+    if not (token := path.read_text().strip()):
+        raise ValueError(f"the token file {path} is empty")
+    return token
 
 
 class _TokenOfFile(grpc.AuthMetadataPlugin):
     """Sends the token in a file; where the file cannot be read for a moment, the one read before."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp = _stamp(path)
-        self._token = path.read_text().strip()
+        self._file = FollowedFile(path, _token)
 
     def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
         """Give the token to a call that begins."""
         del context
-        stamp = _stamp(self._path)
-        if stamp != self._stamp and stamp is not None:
-            try:
-                token = self._path.read_text().strip()
-            except (OSError, ValueError):
-                token = ""
-            if token:
-                self._stamp, self._token = stamp, token
-        callback((("authorization", f"Bearer {self._token}"),), None)
+        callback((("authorization", f"Bearer {self._file.now()}"),), None)

@@ -109,11 +109,8 @@ class Authority(grpc.aio.ServerInterceptor):
                 await self._end_refused()
 
     def _readings(self) -> list[int]:
-        """Read the files anew if they have changed; return how often each was."""
-        files = [file for file in (self._tokens, self._trusted) if file is not None]
-        for file in files:
-            file.reread()
-        return [file.readings for file in files]
+        """Return how often each file was read, after a look whether it has changed."""
+        return [file.readings() for file in (self._tokens, self._trusted) if file is not None]
 
     async def _end_refused(self) -> None:
         for number, call in enumerate(list(self._open)):

@@ -14,16 +14,15 @@ give rights to the holder of a certificate, by its common name:
 """
 
 import hashlib
-import logging
 import re
 import secrets
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+from protos.transport.followed_file import FollowedFile
 from protos.transport.rights import RIGHTS
 
-LOG = logging.getLogger("transport")
 _NAME = re.compile(r"[A-Za-z0-9_. -]{1,64}")
 
 
@@ -105,35 +104,22 @@ class TokenFile:
     """The grants of a file, read anew when it changes, so that a token is revoked without a restart."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.readings = 1
-        """How often the file was read: what was granted may be another thing after each."""
-        self._stamp = self._now()
-        self._grants = read_grants(path)
+        """Read the file.
+
+        Raises:
+            OSError, ValueError: see `read_grants`.
+        """
+        self._file = FollowedFile(path, read_grants)
 
     def find(self, token: str) -> Grant | None:
         """Return what `token` may do, None if it is not known."""
-        self.reread()
-        return self._grants.tokens.get(_digest(token))
+        return self._file.now().tokens.get(_digest(token))
 
     def of_certificate(self, name: str) -> Grant | None:
         """Return what the holder of a certificate with this common name may do, None if it is not listed."""
-        self.reread()
-        return self._grants.certificates.get(name)
+        return self._file.now().certificates.get(name)
 
-    def _now(self) -> tuple[int, int, int]:
-        found = self._path.stat()
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def reread(self) -> None:
-        """Read the file anew if it has changed."""
-        try:
-            stamp = self._now()
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            self._grants = read_grants(self._path)
-            self.readings += 1
-            LOG.info("read %d tokens from %s", len(self._grants.tokens), self._path)
-        except (OSError, ValueError) as error:
-            LOG.error("the tokens read before stay in force: %s", error)
+    def readings(self) -> int:
+        """Return how often the file was read; what is granted may be another thing after each."""
+        self._file.now()
+        return self._file.readings

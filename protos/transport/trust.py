@@ -5,16 +5,15 @@ would keep what is open; so the certificate that gRPC remembers of the connectio
 """
 
 import datetime
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 
+from protos.transport.followed_file import FollowedFile
+
 if TYPE_CHECKING:
     from cryptography import x509
-
-LOG = logging.getLogger("transport")
 
 
 class TrustedCertificates:
@@ -27,17 +26,17 @@ class TrustedCertificates:
             OSError: it cannot be read.
             ValueError: it holds no certificate in PEM.
         """
-        self._path = path
-        self.readings = 1
-        """How often the file was read: what was trusted may be another thing after each."""
-        self._stamp = self._now()
-        self._authorities = _read(path)
+        self._file = FollowedFile(path, _read)
+        self._judged_after = 1
         self._judged: dict[bytes, tuple[bool, datetime.datetime]] = {}
         """By a certificate's PEM: whether its authority is trusted, and when it ends."""
 
     def why_not(self, context: grpc.aio.ServicerContext) -> str:
         """Return why the certificate of the call's connection is not good; empty if it is."""
-        self.reread()
+        authorities = self._file.now()
+        if self._judged_after != self._file.readings:
+            self._judged_after = self._file.readings
+            self._judged.clear()
         shown = context.auth_context()
         told = shown.get("x509_pem_cert_chain") or shown.get("x509_pem_cert")
         if not told:
@@ -46,21 +45,22 @@ class TrustedCertificates:
         if pem not in self._judged:
             if len(self._judged) > 1_000:
                 self._judged.clear()
-            self._judged[pem] = self._judge(pem)
+            self._judged[pem] = self._judge(pem, authorities)
         trusted, until = self._judged[pem]
         if not trusted:
-            return f"the client's certificate is of no authority in {self._path.name} any more"
+            return f"the client's certificate is of no authority in {self._file.path.name} any more"
         if datetime.datetime.now(datetime.UTC) > until:
             return f"the client's certificate ended at {until:%Y-%m-%d %H:%M UTC}"
         return ""
 
-    def _judge(self, pem: bytes) -> tuple[bool, datetime.datetime]:
+    @staticmethod
+    def _judge(pem: bytes, authorities: "list[x509.Certificate]") -> tuple[bool, datetime.datetime]:
         from cryptography import x509
         from cryptography.exceptions import InvalidSignature
 
         chain = x509.load_pem_x509_certificates(pem)
         for certificate in chain:  # the client's own first, then those between it and the authority
-            for authority in self._authorities:
+            for authority in authorities:
                 try:
                     certificate.verify_directly_issued_by(authority)
                 except (ValueError, TypeError, InvalidSignature):
@@ -68,23 +68,10 @@ class TrustedCertificates:
                 return True, chain[0].not_valid_after_utc
         return False, chain[0].not_valid_after_utc
 
-    def _now(self) -> tuple[int, int, int]:
-        found = self._path.stat()
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def reread(self) -> None:
-        """Read the file anew if it has changed."""
-        try:
-            stamp = self._now()
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            self._authorities = _read(self._path)
-            self._judged.clear()
-            self.readings += 1
-            LOG.info("read the authorities of clients anew from %s", self._path)
-        except (OSError, ValueError) as error:
-            LOG.error("the authorities read before stay in force: %s", error)
+    def readings(self) -> int:
+        """Return how often the file was read; who is trusted may be others after each."""
+        self._file.now()
+        return self._file.readings
 
 
 def _read(path: Path) -> "list[x509.Certificate]":
