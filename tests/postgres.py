@@ -82,6 +82,13 @@ class PostgreSQL:
             connection.execute(f"CREATE DATABASE {name}")  # pyright: ignore
         return f"postgresql+psycopg://hds@127.0.0.1:{self.port}/{name}"
 
+    def end_connections(self) -> None:
+        """End every connection; the server goes on."""
+        with contextlib.closing(self._connect()) as own:
+            own.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            )
+
     def close(self) -> None:
         """End it, and delete its data."""
         self.stop()

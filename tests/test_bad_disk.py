@@ -32,15 +32,20 @@ LARGE = 2000
 """Transitions that need room of their own, whatever PostgreSQL has set aside."""
 
 
+def built_library(directory: Path) -> Path:
+    """Return the library of bad_disk.c, for LD_PRELOAD."""
+    library, source = directory / "bad_disk.so", Path(__file__).parent / "bad_disk.c"
+    command = [*compiler(), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return library
+
+
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file that says how the disk of programs that are started from here on is."""
     with tempfile.TemporaryDirectory(prefix="hds-disk-") as directory:
-        library, mood = Path(directory) / "bad_disk.so", Path(directory) / "mood"
         Path(directory).chmod(0o755)  # PostgreSQL may have to run as another user
-        source = Path(__file__).parent / "bad_disk.c"
-        command = [*compiler(), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
-        subprocess.run(command, check=True, capture_output=True)
+        library, mood = built_library(Path(directory)), Path(directory) / "mood"
         monkeypatch.setenv("LD_PRELOAD", str(library))
         monkeypatch.setenv("HDS_BAD_DISK", str(mood))
         yield mood
