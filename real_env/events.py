@@ -26,18 +26,31 @@ class Events:
         message = printable_lines(message)
         if not self._limit.take(re.sub(r"\d+", "#", message)):
             return
-        if self._as_json:
-            self.emit("message", text=message)
-            return
         with contextlib.suppress(OSError):
-            print(message, file=sys.stderr, flush=True)
+            if self._as_json:
+                self.emit("message", text=message)
+            else:
+                print(message, file=sys.stderr, flush=True)
 
     def emit(self, event: str, **fields: object) -> None:
         """Emit an event; people see only those that `say` words.
 
+        One that cannot be written, as to a file on a full disk, is left out, and standard error told once.
+
         Raises:
-            OSError: the program that reads them is gone.
+            BrokenPipeError: the program that reads them is gone.
         """
-        if self._as_json:
+        if not self._as_json:
+            return
+        try:
             with self._lock:  # a line must stay one line
                 print(json.dumps({"event": event, **fields}), flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._told_trouble(error)
+
+    def _told_trouble(self, error: OSError) -> None:
+        if self._limit.take("an event could not be written"):
+            with contextlib.suppress(OSError):
+                print(f"hds-real-env: an event could not be written: {error}", file=sys.stderr, flush=True)

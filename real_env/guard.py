@@ -1,7 +1,7 @@
 """The one way to a plant: every call of it, every reading checked, and one way to let it go from any thread.
 
-A real plant is called from a thread of its own, so that a call that hangs holds up neither the loop nor the
-way out. A simulated plant is called directly: it may take as long as it likes.
+A plant driven by the wall clock is called from a thread of its own, so that a call that hangs holds up
+neither the loop nor the way out. A simulated plant may take as long as it likes, whatever drives it.
 """
 
 import math
@@ -156,8 +156,10 @@ class Guard:
     def _dt_ns(self) -> int:
         return round(self.spec.control_dt * 1e9)
 
-    def _limit_ns(self, tick_ns: int) -> float:
+    def _limit_ns(self, tick_ns: int) -> float | None:
         """Return when a call that begins now, for the control step from `tick_ns` on, is taken for a hang."""
+        if not self.spec.real_time:
+            return None
         now_ns, dt_ns = self._clock.now_ns(), self._dt_ns
         return max(max(tick_ns + dt_ns, now_ns) + HANG_SHARE * dt_ns, now_ns + RELATIVE_SHARE * dt_ns)
 

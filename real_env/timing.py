@@ -7,6 +7,7 @@ from real_env.spread import Spread
 
 PLANT, LOOP, NETWORK, CONTROLLER = "the plant", "the loop", "the network", "the controller"
 UNKNOWN = "the network or the controller"
+MOST_LEFT = 100
 OVERRUN_SHARE = 0.1
 """A control step overran if its reading came later than this share of it after the next tick."""
 
@@ -23,7 +24,7 @@ class Timing:
         lateness: how late ticks began [ms].
         answers: from a tick to its answer, or to its deadline [ms].
         late: how often each of plant, loop, network and controller was late.
-        left: which limit of the state ended an episode.
+        left: which limit of the state ended an episode, of the first 100 that one ended.
     """
 
     steps: int = 0
@@ -42,7 +43,7 @@ class Timing:
         self.lateness.include(other.lateness)
         self.answers.include(other.answers)
         self.late.update(other.late)
-        self.left += other.left
+        self.left = (self.left + other.left)[:MOST_LEFT]
 
     def blame(self) -> str:
         """Return who was late and how often, the most frequent first; empty if nobody was."""

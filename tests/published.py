@@ -26,14 +26,17 @@ def parameters(seed: int, spec: PolicySpec = SPEC) -> Any:
 
 
 def metadata(
-    state_names: tuple[str, ...] = TASK.state_names, spec: PolicySpec = SPEC, task: str = TASK.name
+    state_names: tuple[str, ...] = TASK.state_names,
+    spec: PolicySpec = SPEC,
+    task: str = TASK.name,
+    control_dt: float = TASK.control_dt,
 ) -> PolicyMetadata:
     """Return metadata as of a policy trained in the simulator."""
     return PolicyMetadata(
         task=task,
         state_names=state_names,
         action_names=TASK.action_names,
-        control_dt_s=TASK.control_dt,
+        control_dt_s=control_dt,
         policy=spec,
         parent="",
         real_seconds=0.0,
@@ -57,6 +60,7 @@ def publish_policy(
     state_names: tuple[str, ...] = TASK.state_names,
     spec: PolicySpec = SPEC,
     task: str = TASK.name,
+    control_dt: float = TASK.control_dt,
 ) -> str:
     """Export a policy into the state of a trainer that does not run, and label it."""
 
@@ -64,7 +68,9 @@ def publish_policy(
         trainer = Trainer(state_dir, "", open_to_all=True)
         try:
             chosen = parameters(seed, spec) if tree is None else tree
-            version = export_policy(trainer.checkpoints, chosen, metadata(state_names, spec, task))
+            version = export_policy(
+                trainer.checkpoints, chosen, metadata(state_names, spec, task, control_dt)
+            )
             job = v1.Job(options=v1.TrainingOptions(task=task, label=label))
             await trainer.publish(
                 job, Published(version, "", 0.0, {"simulation_success": 0.5}, Verdict(True))

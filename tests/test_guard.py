@@ -106,6 +106,14 @@ def test_two_hundred_hangs_are_each_closed_within_a_control_step_after_the_tick(
     assert max(late) <= DT
 
 
+def test_a_simulated_plant_may_take_as_long_as_it_likes_by_the_wall_clock_too() -> None:
+    machine = Machine(hang_at=0)
+    machine.spec = PlantSpec("simulated", ("q", "v"), ("push",), DT, {}, real_time=False)
+    threading.Timer(5 * DT, machine.go_on.set).start()
+    found = Guard(machine, WallClock()).exchange(np.full(1, 0.5, np.float32), time.monotonic_ns())
+    assert isinstance(found.reading, Reading)
+
+
 def test_no_command_passes_once_a_plant_is_let_go_whoever_let_it_go() -> None:
     machine = Machine()
     guard = Guard(machine, WallClock())

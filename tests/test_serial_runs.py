@@ -51,6 +51,23 @@ def test_a_policy_drives_the_firmware_and_its_episodes_are_stored(
     assert rows[1].x == rows[0].x_next
 
 
+def test_a_serial_port_belongs_to_one_run_whatever_its_rig_is_called(
+    programs: Programs, publish: Callable[..., str], tmp_path: Path
+) -> None:
+    with simulated_firmware(tmp_path) as (line, _):
+        rig = Rig(programs, publish, tmp_path, line)
+        program = rig.driving("--collect", "600", "--rig", "left")
+        words = [
+            str(tmp_path / "other.sqlite") if word.endswith("spool.sqlite") else word for word in rig.words
+        ]
+        second = run("real_env", *words, "--collect", "1", "--rig", "right")
+        checking = run("real_env", "check", "--plant", f"serial:{rig.file}", "--rig", "right")
+        assert program.process.poll() is None
+    for refused in (second, checking):
+        assert refused.returncode == 2, refused.stderr
+        assert f"rig '{line}' is driven by process {program.process.pid}" in refused.stderr
+
+
 def test_a_stall_of_150_ms_is_a_few_misses_and_the_run_goes_on(
     programs: Programs, publish: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -180,6 +180,7 @@ def main() -> None:
     os.environ.setdefault("NPROC", "1")
     compilation_cache.enable()
     scratch = tempfile.mkdtemp(prefix="hds-unattended-")
+    os.chdir(scratch)  # a trainer takes files of tasks from beneath where it was started
     programs = Programs(Path(scratch))
     try:
         library = built_library(Path(scratch))

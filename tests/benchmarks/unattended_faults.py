@@ -26,6 +26,7 @@ from protos.transport.access import Access
 from protos.transport.certs import make_certificates
 from tests.plain import session, transition
 from tests.plants.beating import last_beat
+from tests.programs import STILL
 from tests.test_security import Site
 from tests.wire import Line
 from trainer.processes import Program
@@ -513,9 +514,10 @@ def frozen_worker(year: Year, chance: random.Random) -> Iterator[None]:
 
 @fault(0.3)
 def task_that_sleeps(year: Year, chance: random.Random) -> Iterator[None]:
-    path = year.site.root / f"slow-{chance.randrange(10**6)}.py"
-    path.write_text("import time\ntime.sleep(3)\nfrom trainer.tasks.cartpole_swingup import TASK\n")
-    options = v1.TrainingOptions(task=f"{path}:TASK", epochs=1, label="x")
+    name = f"slow_{chance.randrange(10**6)}.py"
+    sleeps = "import time\ntime.sleep(3)\nfrom trainer.tasks.cartpole_swingup import TASK\n"
+    (year.site.root / name).write_text(sleeps)
+    options = v1.TrainingOptions(task=f"{name}:TASK", epochs=1, label="x")
     with year.channel("trainer") as channel:
         training = v1.TrainingServiceStub(channel)
         future = training.StartTraining.future(v1.StartTrainingRequest(options=options), timeout=5.0)
@@ -530,7 +532,7 @@ def second_program_on_the_same_state(year: Year, chance: random.Random) -> Itera
         [
             ["trainer", "serve", "--port", "0", "--state-dir", str(root / "trainer")],
             ["controller", "serve", "--port", "0", "--state-dir", str(root / "controller")],
-            ["real_env", "run", "--plant", "tests/plants/still.py:Still", "--collect", "1",
+            ["real_env", "run", "--plant", STILL, "--collect", "1",
              "--spool", str(rig.spool)],
         ]
     )  # fmt: skip

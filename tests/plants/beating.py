@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from real_env.plant import PlantSpec, Reading
-from tests.plants.still import NAMES
+
+NAMES = ("cart [m]", "pole [rad]", "cart velocity [m/s]", "pole velocity [rad/s]")
 
 
 class Beating:
