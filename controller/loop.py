@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,12 +10,7 @@ import jax
 import uvloop
 
 from controller.cores import beside, stay_on
-
-SWITCH_S = 2e-4
-"""How long a thread may keep the interpreter while the event loop waits for it.
-
-Python's own 5 ms, several times per answer, make answers late while another thread traces a new policy.
-"""
+from protos.operation.event_loop import answer_before_threads_compute
 
 
 def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
@@ -31,7 +25,7 @@ def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
             executor, and threads that call `beside`, use all of them.
     """
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    sys.setswitchinterval(SWITCH_S)
+    answer_before_threads_compute()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     uvloop.run(_on(cpu, main))
 

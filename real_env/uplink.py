@@ -16,6 +16,8 @@ from real_env.spool import Spool, SpoolFull, Unreadable
 
 BATCH, MESSAGE_BYTES = 50, 1 << 20
 """Transitions and bytes of a message."""
+UNDER_WAY = 4
+"""Messages that may wait for their acknowledgement; what comes meanwhile goes into one message."""
 LARGEST_BYTES = (4 << 20) - (64 << 10)
 """What a trainer takes in a message, less what goes with the transitions."""
 SCORE_S = 60.0
@@ -162,7 +164,8 @@ class Uplink:
             return
         self._acknowledge(session.id, watermark.next_sequence)
         broken, unsendable = threading.Event(), list[str]()
-        call = stub.Append(self._batches(session, watermark.next_sequence, broken, unsendable))
+        under_way = threading.Semaphore(UNDER_WAY)
+        call = stub.Append(self._batches(session, watermark.next_sequence, under_way, broken, unsendable))
         try:
             for response in call:
                 if response.refusal:
@@ -171,26 +174,37 @@ class Uplink:
                 if response.gap:
                     raise GapFound(response.gap)
                 self._acknowledge(session.id, response.next_sequence)
+                under_way.release()
             if unsendable:
                 self._refuse(session, unsendable[0])
         finally:
             broken.set()
+            under_way.release()
             self.notify()
             call.cancel()
 
     def _batches(
-        self, session: v1.Session, first: int, broken: threading.Event, unsendable: list[str]
+        self,
+        session: v1.Session,
+        first: int,
+        under_way: threading.Semaphore,
+        broken: threading.Event,
+        unsendable: list[str],
     ) -> Iterator[v1.AppendRequest]:
         """Yield what the spool has and gets; end when the session is over, or the stream is.
+
+        Each message takes one of `under_way`, which its acknowledgement gives back.
 
         Where something can never be sent, end too, and say why in `unsendable`.
         """
         try:
-            while True:
+            under_way.acquire()
+            while not broken.is_set():
                 transitions = self._fitting(session.id, first)
                 if transitions:
                     yield v1.AppendRequest(session=session, transitions=transitions, writer=self._writer)
                     first = transitions[-1].sequence + 1
+                    under_way.acquire()
                 elif session.id != self._live or not self._await_more(session.id, first, broken):
                     return
         except Unreadable as error:

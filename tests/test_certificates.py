@@ -1,8 +1,12 @@
 """Certificates end and are renewed while programs run: followed on both sides, and told in time."""
 
+import contextlib
 import shutil
 import socket
 import ssl
+import subprocess
+import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -134,6 +138,52 @@ def test_half_of_a_renewed_pair_breaks_nothing(programs: Programs, site: Site) -
     assert "stays in use" in programs.said("trainer")
     shutil.copy(fresh / "server.key", certs / "server.key")
     ask(Access(fresh / "ca.pem"))
+
+
+@pytest.mark.slow
+def test_renewals_beside_many_connections_on_a_busy_machine_end_no_server(
+    programs: Programs, site: Site
+) -> None:
+    """gRPC frees what others still use (grpc/grpc issue 36693); without `CALM_S` it died of 354 renewals."""
+    other, ended, count = site.root / "other", threading.Event(), [0]
+    make_certificates(other, ("localhost", "127.0.0.1"), days=1)
+    pairs = [
+        {name: (directory / name).read_bytes() for name in ("server.key", "server.pem")}
+        for directory in (site.root / "certs", other)
+    ]
+    program, trainer = programs.trainer("0", *site.server())
+    host, port = trainer.rsplit(":", 1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+
+    def connect() -> None:
+        while not ended.is_set():
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection((host, int(port)), 20.0) as plain,
+                context.wrap_socket(plain),
+            ):
+                count[0] += 1
+
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    threads = [threading.Thread(target=connect) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for number in range(2000):
+        for name, data in pairs[number % 2].items():
+            fresh = site.root / f"{name}.fresh"
+            fresh.write_bytes(data)
+            fresh.replace(site.root / "certs" / name)
+        ended.wait(0.05)
+        assert program.process.poll() is None, f"after {number} renewals and {count[0]} connections"
+    ended.set()
+    for one in busy:
+        one.kill()
+        one.wait()
+    for thread in threads:
+        thread.join()
+    assert count[0] > 100
 
 
 def test_silent_clients_of_the_metrics_keep_nobody_waiting_and_new_certificates_are_taken(

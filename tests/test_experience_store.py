@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import sqlite3
+import threading
+import time
 import uuid
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,6 +36,7 @@ from trainer.store.records import (
 )
 from trainer.store.registry import Registry
 from trainer.store.schema import AUDIT, METADATA
+from trainer.store.turns import Turns
 
 SESSION = SessionInfo("s1", "cartpole_swingup", "brax-friction", ("a", "b"), ("u",), 0.04)
 
@@ -288,3 +291,49 @@ def test_a_full_disk_stores_nothing_of_a_batch_and_recovers(tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert store.watermark("s1") == 1
     assert store.append(SESSION, [transition(i) for i in range(1, 2000)]) == 2000
+
+
+def test_turns_are_taken_in_the_order_in_which_they_were_asked_for() -> None:
+    turns, order, within = Turns(), list[int](), list[int]()
+    asked = [threading.Event() for _ in range(8)]
+
+    def take(number: int) -> None:
+        asked[number].set()
+        with turns.turn():
+            within.append(number)
+            order.append(number)
+            assert within == [number]
+            within.remove(number)
+
+    with turns.turn():
+        threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
+        for number, thread in enumerate(threads):
+            thread.start()
+            asked[number].wait()
+            while len(turns._waiting) <= number:
+                thread.join(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
+
+
+def test_whoever_writes_all_the_time_does_not_shut_out_who_writes_little(database: str) -> None:
+    store, ended = ExperienceStore(open_database(database)), threading.Event()
+    store.append(SESSION, [transition(0)])
+
+    def write() -> None:
+        while not ended.is_set():
+            store.tag(SESSION.id, "busy")
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    took = []
+    for sequence in range(1, 41):
+        began = time.monotonic()
+        store.append(SESSION, [transition(sequence)])
+        took.append(time.monotonic() - began)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert max(took) < 1.0, "it waits for those who were there before it, and no longer"

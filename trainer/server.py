@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from protos.hds import v1
+from protos.operation.event_loop import answer_before_threads_compute
 from protos.operation.lock import InUse, hold
 from protos.operation.private import private_directory
 from protos.operation.supervisor import Supervisor, Troubles
@@ -189,6 +190,7 @@ async def serve(
         ValueError: the address is public and not secured enough.
     """
     security.check(host, port)
+    answer_before_threads_compute()
     authority = security.authority()
     trainer = Trainer(state_dir, database, not security.authenticates, worker_patience)
     server = security.server(authority, interceptors=(TellsUnavailable(),))

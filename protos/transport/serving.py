@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ LARGEST_MESSAGE = 4 << 20
 CALLS = 2_000
 """Calls at a time, over all callers; what each caller may have of them, `Authority` says."""
 CONNECTIONS, CALLS_OF_CONNECTION = 1_000, 32
+CALM_S = 0.25
+"""How long the first connection after a renewal waits, and whoever comes behind it, before gRPC replaces the
+certificate [s]. Others that have just passed this point still use what is then freed (grpc/grpc issue 36693,
+a crash on a busy machine); gRPC lets nobody pass meanwhile, so that they are done by then."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,7 @@ class ServerSecurity:
                 return None
             seen[0] = now
             LOG.info("read the certificate %s anew", self.certificate)
+            time.sleep(CALM_S)
             return configuration
 
         mutual = self.client_ca is not None

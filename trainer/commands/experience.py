@@ -11,7 +11,7 @@ import tyro
 
 from protos.hds import v1
 from protos.transport.access import Access
-from trainer.client import CallFailed, TrainerClient
+from trainer.client import LONG_CALL_S, CallFailed, TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.selecting import Data
 from trainer.report.lines import width
@@ -118,7 +118,8 @@ class Forget:
         if not self.yes:
             print("nothing was deleted; --yes deletes these for good", file=sys.stderr)
             return
-        deleted = client.call(client.experience.ForgetSessions, v1.ForgetSessionsRequest(sessions=names))
+        request = v1.ForgetSessionsRequest(sessions=names)
+        deleted = client.call(client.experience.ForgetSessions, request, LONG_CALL_S)
         assert isinstance(deleted, v1.ForgetSessionsResponse)
         print(f"deleted {deleted.deleted} transitions of {len(names)} sessions; they are not stored again")
 

@@ -24,6 +24,7 @@ from protos.operation.private import private_file
 from protos.transport.caller import caller
 from trainer.store.schema import AUDIT
 from trainer.store.sqlite_file import FileMoved, SQLiteFile
+from trainer.store.turns import Turns
 
 BUSY_MS = 10_000
 ONE_TRAINER = 0x4844_5354
@@ -33,6 +34,8 @@ WRITES = "hds_writes"
 
 
 _FILES: weakref.WeakKeyDictionary[sa.Dialect, SQLiteFile] = weakref.WeakKeyDictionary()
+_TURNS: weakref.WeakKeyDictionary[sa.Dialect, Turns] = weakref.WeakKeyDictionary()
+"""Of the threads of this process that write to a database of SQLite's, which takes one writer at a time."""
 
 
 class StoreUnavailable(RuntimeError):
@@ -54,6 +57,7 @@ def open_database(url: str | sa.URL, migrate: bool = True) -> sa.Engine:
         if engine.dialect.name == "sqlite":
             listen(engine, "connect", _configure_sqlite)
             listen(engine, "begin", _begin_sqlite)
+            _TURNS[engine.dialect] = Turns()
             if (path := _file_of(engine)) is not None:
                 private_file(path)
                 _FILES[engine.dialect] = SQLiteFile(path)
@@ -183,7 +187,8 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         StoreUnavailable: the database is out of reach or full; nothing was changed.
     """
-    with _told(engine):
+    turns = _TURNS.get(engine.dialect)
+    with turns.turn() if turns else contextlib.nullcontext(), _told(engine):
         with engine.execution_options(**{WRITES: True}).begin() as connection:
             yield connection
         _look(engine)

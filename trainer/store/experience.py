@@ -173,17 +173,19 @@ class ExperienceStore:
     def forget(self, sessions: Iterable[str]) -> int:
         """Delete the transitions of sessions, and say so in the audit trail; return how many.
 
-        The sessions themselves stay with their watermark, so that nothing of them is taken in again.
+        The sessions themselves stay with their watermark, so that nothing of them is taken in again. Each is
+        deleted by itself, so that whoever appends waits for one at most.
 
         Raises:
             LookupError: there is no such session; nothing is deleted.
         """
         deleted, names = 0, list(dict.fromkeys(sessions))
-        with writing(self._engine) as connection:
+        with reading(self._engine) as connection:
             known = _watermarks(connection, names)
-            if unknown := [name for name in names if name not in known]:
-                raise LookupError(f"there is no session {unknown[0]!r}; see 'hds-trainer experience'")
-            for name in names:
+        if unknown := [name for name in names if name not in known]:
+            raise LookupError(f"there is no session {unknown[0]!r}; see 'hds-trainer experience'")
+        for name in names:
+            with writing(self._engine) as connection:
                 gone = connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.session == name))
                 connection.execute(EPISODES.delete().where(EPISODES.c.session == name))
                 note(connection, "forget", name, transitions=gone.rowcount)
