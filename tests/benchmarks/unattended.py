@@ -38,7 +38,7 @@ from trainer import compilation_cache
 from trainer.processes import Program
 
 PLANT = f"{Path(__file__).parents[1] / 'plants' / 'beating.py'}:Beating"
-RIGS, BAR_S, PATIENCE_S, SETTLED = 2, 5.0, 60.0, 0.25
+RIGS, BAR_S, PATIENCE_S, STOOD_STILL_S = 2, 5.0, 60.0, 3.0
 
 
 class Meter:
@@ -145,13 +145,21 @@ class Answers:
             return -1
 
     def waits(self) -> tuple[float, float]:
-        """Return how long it takes from now until policies push every rig, and until all store on [s]."""
+        """Return how long it takes from now until policies push every rig, and until all store on [s].
+
+        While this process itself stood still, with the whole machine perhaps, no time counts.
+        """
         began, year = time.monotonic(), self._year
+        looked = began
         before: dict[str, int] = {}
         pushed = taken = 0.0
         while not (pushed and taken) and time.monotonic() < began + PATIENCE_S:
             time.sleep(0.02)
             now = time.monotonic()
+            if now - looked > STOOD_STILL_S:
+                self._year.notes.append(f"the machine stood still for {now - looked:.0f} s")
+                began += now - looked
+            looked = now
             if not pushed and all(rig.answered_since(began) for rig in year.rigs):
                 pushed = now - began
             if not taken:
@@ -160,6 +168,7 @@ class Answers:
                         before.setdefault(rig.name, count)
                         if count > before[rig.name]:
                             before[rig.name] = -1
+                    looked = time.monotonic()
                 if len(before) == len(year.rigs) and all(count < 0 for count in before.values()):
                     taken = now - began
         return pushed or float("inf"), taken or float("inf")

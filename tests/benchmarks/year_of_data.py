@@ -3,18 +3,20 @@
     python -m tests.benchmarks.year_of_data                 8760 policies, 100 000 sessions
     python -m tests.benchmarks.year_of_data --quick         a twentieth of that, fewer seconds
 
-One client makes the call over and over, through all pages of what is a list; beside it one stream asks the
-controller for actions, and one records as a rig does, each 100 times a second. Told are the 99th percentiles
-of an answer and of an acknowledgement, beside those while nobody calls, how often the call ended and how long
-the longest took.
+A process of its own makes the call over and over, through all pages of what is a list; beside it one stream
+asks the controller for actions, and one records as a rig does, each 100 times a second. Told are the 99th
+percentiles of an answer and of an acknowledgement, beside those while nobody calls, how often the call ended
+and how long the longest took.
 """
 
 import argparse
-import asyncio
 import contextlib
 import itertools
+import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -29,7 +31,7 @@ from protos.hds import v1
 from protos.transport.access import Access
 from real_env.spool import Spool
 from real_env.uplink import Uplink
-from tests.benchmarks.floods import HERTZ, drive
+from tests.benchmarks.floods import HERTZ, driven
 from tests.plain import session, transition
 from tests.programs import Programs, free_port, ready
 from tests.published import TASK, publish_policy
@@ -115,7 +117,7 @@ def streams(trainer: str, controller: str, seconds: float) -> Seen:
     name = next(NAMES)
     storing = threading.Thread(target=lambda: stored.extend(acknowledged(trainer, name, seconds)))
     storing.start()
-    answered = asyncio.run(drive(controller, Access(), seconds))
+    answered = driven(controller, Access(), seconds)
     storing.join()
     return Seen(*(1e3 * float(np.percentile(times, 99)) for times in (answered, stored)))
 
@@ -194,27 +196,30 @@ def silent(port: int) -> None:
         one.close()
 
 
-def repeated(call: Callable[[], object], until: threading.Event) -> list[float]:
-    """Make the call until told; return how long each took [s]."""
-    took = []
-    while not until.is_set():
+def repeat(name: str, trainer: str, metrics: int) -> None:
+    """Make the call of that name until standard input ends; print how long each took [s]."""
+    (call,) = (call for known, call in calls(Path.cwd(), trainer, metrics) if known == name)
+    ended, took = threading.Event(), []
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    print("ready", flush=True)
+    while not ended.is_set():
         began = time.perf_counter()
         with contextlib.suppress(grpc.RpcError, CallFailed):
             call()
         took.append(time.perf_counter() - began)
-    return took
+    print(json.dumps(took))
 
 
-def measured(site: tuple[str, str], seconds: float, call: Callable[[], object]) -> tuple[Seen, list[float]]:
-    """Return what streams see while `call` is made, and how long each of those took."""
-    until, took = threading.Event(), list[float]()
-    calling = threading.Thread(target=lambda: took.extend(repeated(call, until)))
-    calling.start()
-    try:
-        return streams(*site, seconds), took
-    finally:
-        until.set()
-        calling.join()
+def measured(site: tuple[str, str], metrics: int, seconds: float, name: str) -> tuple[Seen, list[float]]:
+    """Return what streams see while a process makes the call of that name, and how long each took."""
+    command = [sys.executable, "-m", "tests.benchmarks.year_of_data", "--repeat", name]
+    command += ["--trainer", site[0], "--metrics", str(metrics)]
+    calling = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert calling.stdout is not None
+    calling.stdout.readline()
+    seen = streams(*site, seconds)
+    out, _ = calling.communicate("")
+    return seen, json.loads(out)
 
 
 def main() -> None:
@@ -224,7 +229,12 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--calls", nargs="*", default=(), help="these only, by a part of their names")
+    for name in ("--repeat", "--trainer", "--metrics"):
+        parser.add_argument(name, default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.repeat:
+        repeat(given.repeat, given.trainer, int(given.metrics))
+        return
     share, seconds = (20, 4.0) if given.quick else (1, SECONDS)
     os.environ.setdefault("NPROC", "1")
     compilation_cache.enable()
@@ -249,10 +259,10 @@ def _run(root: Path, site: tuple[str, str], metrics: int, seconds: float, chosen
             streams(*site, 2.0)
             break
     quiet, ratios = streams(*site, seconds), []
-    for name, call in calls(root, site[0], metrics):
+    for name in [known for known, _ in calls(root, site[0], metrics)]:
         if chosen and not any(part in name for part in chosen):
             continue
-        seen, took = measured(site, seconds, call)
+        seen, took = measured(site, metrics, seconds, name)
         after = streams(*site, seconds)
         base: Any = [0.5 * (a + b) for a, b in zip(quiet, after, strict=True)]
         ratios.append([a / b for a, b in zip(seen, base, strict=True)])

@@ -1,6 +1,6 @@
 """Logs of real rigs, from a table of text or of another file: checked, with the line of whatever is wrong.
 
-Rows with a number that is not finite are left out, and told.
+Rows with a number that is not finite, or larger than anything that is measured, are left out, and told.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from protos.operation.text import printable, shortened
-from trainer.logs.log_format import LogFormat
+from trainer.logs.log_format import LARGEST, LogFormat
 from trainer.logs.text_table import read_table
 
 EPISODES = ("episode", "episode_index", "episode_id")
@@ -113,8 +113,9 @@ def _log(
 ) -> Log:
     """Return the rows of one episode as a log; the columns `derived` follow from others."""
     told = list(notes)
-    table, lines = _usable(path, table, lines, told)
-    scaled = table * [c.factor for c in layout.columns] + [c.offset for c in layout.columns]
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = table * [c.factor for c in layout.columns] + [c.offset for c in layout.columns]
+    scaled, lines = _usable(path, scaled, lines, told)
     _check_time(path, scaled[:, 0], lines, told)
     for place, column in enumerate(layout.columns):
         if column.angle:
@@ -174,12 +175,12 @@ def _episode_column(table: Table, taken: Sequence[int]) -> int | None:
 def _usable(
     path: Path, table: np.ndarray, numbers: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out rows with a number that is not finite."""
-    usable = np.all(np.isfinite(table), axis=1)
+    """Leave out rows with a number that is not finite, or a state or action beyond ± `LARGEST`."""
+    usable = np.all(np.isfinite(table), axis=1) & np.all(np.abs(table[:, 1:]) <= LARGEST, axis=1)
     if not usable.all():
         notes.append(
-            f"{int((~usable).sum())} rows are left out, a number in them is not finite; the first is line "
-            f"{numbers[np.flatnonzero(~usable)[0]]}"
+            f"{int((~usable).sum())} rows are left out, a number in them is not finite or beyond "
+            f"± {LARGEST:g}; the first is line {numbers[np.flatnonzero(~usable)[0]]}"
         )
     if usable.sum() < 2:
         raise ValueError(f"{path} has {int(usable.sum())} usable rows; at least 2 are needed")

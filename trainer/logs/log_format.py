@@ -29,6 +29,8 @@ UNITS = {
     "1": 1.0,
 }
 """Factors to SI units, by the name that a format gives."""
+LARGEST = 1e6
+"""Beyond it no state or action is measured, in the task's units: such a number is damage."""
 _PI = 3.141592653589793
 
 

@@ -16,7 +16,7 @@ import minari
 import numpy as np
 
 from trainer.dynamics.windows import Motion
-from trainer.logs.log_format import Column, LogFormat
+from trainer.logs.log_format import LARGEST, Column, LogFormat
 from trainer.logs.resample import ALIKE
 from trainer.tasks.task import Task
 from trainer.transfer.minari_dataset import UNREADABLE, data_below
@@ -111,7 +111,16 @@ def _motion(directory: Path, episode: Any, task: Task, convert: tuple[Convert, C
             f"{directory}, episode {episode.id}: observations and actions have the shapes {o.shape} and "
             f"{a.shape}; needed are (steps + 1, {n}) and (steps, {m}) of at least 1 step"
         )
-    x, u = convert[0](o), convert[1](a)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, u = convert[0](o), convert[1](a)
+    for what, values in (("state", x), ("action", u)):
+        wrong = ~(np.abs(values) <= LARGEST).all(axis=1)
+        if wrong.any():
+            step = int(np.argmax(wrong))
+            raise ValueError(
+                f"{directory}, episode {episode.id}, step {step}: the {what} is {_numbers(values[step])}; "
+                f"each number must be finite and within ± {LARGEST:g}"
+            )
     u = np.where(np.abs(u) <= 1.0 + ROUNDING, np.clip(u, -1.0, 1.0), u)
     return Motion(x.astype(np.float32), u.astype(np.float32))
 
