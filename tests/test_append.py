@@ -1,5 +1,6 @@
 """What the trainer takes: transitions as the `.proto` says, from one writer, each number once."""
 
+import json
 import queue
 import sqlite3
 import stat
@@ -15,11 +16,10 @@ import sqlalchemy as sa
 
 from protos.hds import v1
 from tests.plain import session, transition
-from tests.programs import Programs, ready
+from tests.programs import Programs, asked, ready
 from tests.test_trainer_service import stored
 from trainer.client import TrainerClient
-from trainer.store.database import open_database, sqlite_url
-from trainer.store.schema import AUDIT
+from trainer.store.database import note, noted, open_database, sqlite_url, writing
 
 NAN, INF = float("nan"), float("inf")
 DEADLINE_S = 20.0
@@ -249,19 +249,39 @@ def test_the_audit_trail_says_who_and_from_where(programs: Programs, tmp_path: P
 
     site = Site(tmp_path)
     site.client("alice", "admin", "log")
-    program, address = programs.trainer("0", *site.with_tokens())
+    _, address = programs.trainer("0", *site.with_tokens())
     client = TrainerClient(address, site.client("alice"))
     message = session("imported")
     message.source = "rig.csv"
     client.append([v1.AppendRequest(session=message, transitions=[transition(0)])])
     client.call(client.experience.TagSession, v1.TagSessionRequest(session="imported", tag="cold"))
     client.call(client.experience.ForgetSessions, v1.ForgetSessionsRequest(sessions=["imported"]))
-    program.end()
-    with open_database(sqlite_url(programs.root / "trainer" / "hds.sqlite")).connect() as connection:
-        rows = connection.execute(sa.select(AUDIT).order_by(AUDIT.c.id)).all()
-    assert [row.deed for row in rows] == ["import", "tag", "forget"]
+    rows = list(client.audit())
+    assert [row.deed for row in rows] == ["forget", "tag", "import"], "newest first"
     assert {row.actor for row in rows} == {"token 'alice'"}
     assert all(row.peer.startswith("ipv4:127.0.0.1:") for row in rows)
+    words = ["--trainer", address, *site.client("alice").arguments()]
+    listed = asked("audit", "--last", "2", *words).stdout.splitlines()
+    assert len(listed) == 2
+    assert "forget imported  by token 'alice' from ipv4:127.0.0.1:" in listed[0]
+    assert listed[1].endswith("tag cold")
+    told = [json.loads(line) for line in asked("audit", "--json", *words).stdout.splitlines()]
+    assert [(one["deed"], one["detail"]) for one in told] == [
+        ("forget", {"transitions": 1}), ("tag", {"tag": "cold"}), ("import", {"source": "rig.csv"}),
+    ]  # fmt: skip
+    assert "--last must be at least 0; got -1" in asked("audit", "--last", "-1", *words).stderr
+
+
+def test_the_audit_trail_comes_in_pages_without_gaps_or_doubles(database: str) -> None:
+    engine = open_database(database)
+    with writing(engine) as connection:
+        for number in range(25):
+            note(connection, "tag", f"s{number}", tag="x")
+    found, before = [], None
+    while rows := noted(engine, before, 10):
+        found += [row.subject for row in rows]
+        before = rows[-1].id
+    assert found == [f"s{number}" for number in reversed(range(25))]
 
 
 def test_many_writers_of_one_session_store_each_number_once(trainer: tuple[str, Path]) -> None:

@@ -10,6 +10,7 @@ from protos.operation.command_line import to_the_end, told_version
 from protos.operation.text import printable_lines
 from protos.transport.commands import Certs, Token
 from trainer.client import CallFailed
+from trainer.commands.audit import Audit
 from trainer.commands.backup import Backup, Restore
 from trainer.commands.dynamics import FitDynamics, ScoreDynamics
 from trainer.commands.experience import Experience, Forget, Tag
@@ -36,6 +37,7 @@ COMMANDS = {
     "policies": Policies,
     "promote": Promote,
     "prune": Prune,
+    "audit": Audit,
     "jobs": Jobs,
     "cancel": Cancel,
     "certs": Certs,

@@ -93,6 +93,11 @@ class TrainerClient:
             for policy in page.policies
         ]
 
+    def audit(self) -> Iterator[v1.AuditEntry]:
+        """Yield the audit trail, newest first, as it is read."""
+        for page in self._pages(self.registry.ListAudit, v1.ListAuditRequest()):
+            yield from page.entries
+
     def jobs(self) -> list[v1.Job]:
         """Return every job, oldest first."""
         pages = self._pages(self.training.ListJobs, v1.ListJobsRequest())

@@ -3,7 +3,7 @@
     act     be served with actions
     log     store transitions, and see what policies did on the plant
     read    see policies, episodes and jobs, and download policies; a controller needs it of its trainer
-    admin   train, move labels, roll back, shadow; and read
+    admin   train, move labels, roll back, shadow, see the audit trail; and read
 
 A call that stands nowhere here needs `admin`; health needs nothing, so that whatever watches a server can.
 """
@@ -41,6 +41,7 @@ NEEDED = {
     "/hds.v1.RegistryService/DownloadPolicy": _READ,
     "/hds.v1.RegistryService/ResolvePolicy": _READ,
     "/hds.v1.RegistryService/PrunePolicies": frozenset({"admin"}),
+    "/hds.v1.RegistryService/ListAudit": frozenset({"admin"}),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
 }
 

@@ -271,12 +271,18 @@ def _print_waits(waits: dict[str, list[tuple[float, float]]]) -> None:
 
 
 def _print_end(year: Year, database: str) -> None:
-    """Check that the label is followed, and that everything was stored once."""
+    """Check that the label is followed, and that everything was stored once.
+
+    It is moved first: what was rolled back is not served again until the label has pointed elsewhere.
+    """
     with year.channel("trainer") as to, year.channel("controller") as at:
-        wanted = v1.RegistryServiceStub(to).ResolvePolicy(v1.ResolvePolicyRequest(name="stable")).version
-        until, describe = time.monotonic() + PATIENCE_S, v1.PolicyServiceStub(at).Describe
-        while describe(v1.DescribeRequest()).policy.version != wanted and time.monotonic() < until:
-            time.sleep(0.1)
+        registry, describe = v1.RegistryServiceStub(to), v1.PolicyServiceStub(at).Describe
+        now = wanted = describe(v1.DescribeRequest()).policy.version
+        for wanted in [version for version in year.versions if version != now][:2]:
+            registry.SetLabel(v1.SetLabelRequest(label="stable", version=wanted, force=True))
+            until = time.monotonic() + PATIENCE_S
+            while describe(v1.DescribeRequest()).policy.version != wanted and time.monotonic() < until:
+                time.sleep(0.1)
         followed = describe(v1.DescribeRequest()).policy.version == wanted
     print(f"the label is followed in the end: {followed}")
     for rig in year.rigs:

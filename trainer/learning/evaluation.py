@@ -6,7 +6,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, rollout, total_cost
+from trainer.learning.trajectory import (
+    Model,
+    Objective,
+    Theta,
+    Trajectory,
+    rollout,
+    running_costs,
+    total_cost,
+    weights,
+)
 from trainer.policy.network import Parameters, PolicySpec
 from trainer.tasks.task import Task
 
@@ -27,10 +36,32 @@ def score(task: Task, x: jax.Array, u: jax.Array) -> Evaluation:
 
     An episode that terminates, or whose states do not stay finite, is no success whatever follows.
     """
-    nothing_ahead = lambda x: jnp.zeros(1)  # noqa: E731
-    objective = Objective(task.residual, nothing_ahead, task.terminated, 1.0, task.failure)
+    return Evaluation(succeeded(task, x), total_cost(_objective(task), Trajectory(x, u)))
+
+
+def succeeded(task: Task, x: jax.Array) -> jax.Array:
+    """Return whether an episode with states `x[T + 1, n]` is a success, as a boolean."""
     whole = jnp.all(jnp.isfinite(x)) & ~jnp.any(jax.vmap(task.terminated)(x))
-    return Evaluation(task.success(x) & whole, total_cost(objective, Trajectory(x, u)))
+    return task.success(x) & whole
+
+
+def cost_of_first(task: Task, x: jax.Array, u: jax.Array, steps: jax.Array) -> jax.Array:
+    """Return the cost of the first `steps` of an episode, whatever follows in `x[T + 1, n]` and `u[T, m]`.
+
+    It is that of `score` for these steps alone; episodes of many lengths are so scored by one compilation.
+    """
+    objective, trajectory = _objective(task), Trajectory(x, u)
+    w = weights(objective, x)
+    failed = task.failure * ((w[:-1] > 0.0) & (w[1:] == 0.0))
+    costs = jnp.where(w[:-1] > 0.0, running_costs(objective, trajectory), 0.0) * w[:-1] + failed * w[:-1]
+    cost = jnp.sum(jnp.where(jnp.arange(len(u)) < steps, costs, 0.0))
+    return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+
+
+def _objective(task: Task) -> Objective:
+    """Return what a whole episode costs: nothing is discounted, and nothing lies ahead of its end."""
+    nothing_ahead = lambda x: jnp.zeros(1)  # noqa: E731
+    return Objective(task.residual, nothing_ahead, task.terminated, 1.0, task.failure)
 
 
 def evaluate(task: Task, model: Model, policy: PolicySpec) -> Evaluate:

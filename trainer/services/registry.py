@@ -1,9 +1,11 @@
 """RegistryService: policies, labels, and the files of checkpoints."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -70,6 +72,19 @@ class RegistryService(v1.RegistryServiceServicer):
         last = entries[-1] if len(entries) == limit else None
         following = f"{last.created_ns}:{last.version}" if last else ""
         return [_record(entry, records.get(entry.version)) for entry in entries], following
+
+    async def ListAudit(
+        self, request: v1.ListAuditRequest, context: grpc.aio.ServicerContext
+    ) -> v1.ListAuditResponse:
+        """List the audit trail."""
+
+        async def fetch(token: str, limit: int) -> tuple[list[v1.AuditEntry], str]:
+            before = int(token) if token else None
+            rows = await asyncio.to_thread(self._registry.audit, before, limit)
+            return [_audit_entry(row) for row in rows], str(rows[-1].id) if len(rows) == limit else ""
+
+        entries, token = await paged(request, context, fetch)
+        return v1.ListAuditResponse(entries=entries, next_page_token=token)
 
     async def ResolvePolicy(
         self, request: v1.ResolvePolicyRequest, context: grpc.aio.ServicerContext
@@ -173,6 +188,17 @@ class RegistryService(v1.RegistryServiceServicer):
             for root in roots:
                 shutil.rmtree(root, ignore_errors=True)
         return v1.PrunePoliciesResponse(versions=versions, bytes=size)
+
+
+def _audit_entry(row: Any) -> v1.AuditEntry:
+    return v1.AuditEntry(
+        at_ns=row.at_ns,
+        deed=row.deed,
+        subject=row.subject,
+        detail=json.dumps(row.detail),
+        actor=row.actor,
+        peer=row.peer,
+    )
 
 
 def _record(entry: PolicyEntry, on_plant: PlantRecord | None) -> v1.PolicyRecord:

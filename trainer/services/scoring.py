@@ -29,13 +29,34 @@ MOST_KEPT = 100_000
 """Scores in memory, some 20 MB."""
 
 
+SHORTEST = 64
+"""Episodes are scored as if they were as long as the next power of two from here on: recorded ones have any
+length, each would be compiled for itself, and what is compiled is never given back."""
+
+
 @functools.lru_cache(maxsize=16)
-def _scorer(task: "Task") -> Callable:
+def _cost(task: "Task") -> Callable:
+    """Return `(x[T + 1, n], u[T, m], steps) -> cost`, compiled for each T."""
     import jax
 
-    from trainer.learning.evaluation import score
+    from trainer.learning.evaluation import cost_of_first
 
-    return jax.jit(lambda x, u: score(task, x, u))
+    return jax.jit(lambda x, u, steps: cost_of_first(task, x, u, steps))
+
+
+@functools.lru_cache(maxsize=16)
+def _success(task: "Task", steps: int) -> Callable:
+    """Return `x[steps + 1, n] -> success`, compiled, and forgotten after so many others."""
+    import jax
+
+    from trainer.learning.evaluation import succeeded
+
+    x = jax.ShapeDtypeStruct((steps + 1, len(task.state_names)), np.float32)
+    return jax.jit(lambda x: succeeded(task, x)).lower(x).compile()
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    return np.concatenate([values, np.repeat(values[-1:], length - len(values), axis=0)])
 
 
 class Scorer:
@@ -64,11 +85,17 @@ class Scorer:
 
 
 def score_episode(episode: RecordedEpisode, task: "Task") -> Score:
-    """Score `episode`: one that terminated is no success; a shorter one than the task's is not judged."""
+    """Score `episode`: one that terminated is no success; a shorter one than the task's is not judged.
+
+    One that has not ended may grow with every look: it is judged by its first steps, as many as a task has.
+    """
     if (episode.x.shape[1], episode.u.shape[1]) != (len(task.state_names), len(task.action_names)):
         return UNKNOWN
-    x, u = np.array(episode.x), np.array(episode.u)
-    found = _scorer(task)(x, u)
-    whole = u.shape[0] >= task.episode_steps
-    success = bool(found.success) and whole and not episode.terminated
-    return Score(float(found.cost), success, whole or episode.terminated)
+    x, u = np.array(episode.x, np.float32), np.array(episode.u, np.float32)
+    steps, length = len(u), max(SHORTEST, 1 << (len(u) - 1).bit_length())
+    cost = float(_cost(task)(_padded(x, length + 1), _padded(u, length), steps))
+    whole = steps >= task.episode_steps
+    ended = episode.terminated or episode.truncated
+    judged = steps if ended else task.episode_steps
+    success = whole and not episode.terminated and bool(_success(task, judged)(x[: judged + 1]))
+    return Score(cost, success, whole or episode.terminated)

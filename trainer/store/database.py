@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -202,6 +202,19 @@ def note(connection: sa.Connection, deed: str, subject: str, **detail: Any) -> N
         "peer": who.peer,
     }  # fmt: skip
     connection.execute(AUDIT.insert().values(values))
+
+
+def noted(engine: sa.Engine, before: int | None = None, limit: int | None = None) -> Sequence[sa.Row]:
+    """Return up to `limit` rows of the audit trail, newest first, of those with a smaller id than `before`.
+
+    Raises:
+        StoreUnavailable: the database is out of reach.
+    """
+    query = sa.select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AUDIT.c.id < before)
+    with reading(engine) as connection:
+        return connection.execute(query).all()
 
 
 def _file_of(engine: sa.Engine) -> Path | None:

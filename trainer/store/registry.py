@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from protos.operation.text import shortened
-from trainer.store.database import note, reading, writing
+from trainer.store.database import note, noted, reading, writing
 from trainer.store.schema import LABELS, POLICIES
 
 _LABEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -138,6 +138,10 @@ class Registry:
                 gone = POLICIES.update().where(POLICIES.c.version == version)
                 connection.execute(gone.values(pruned_ns=time.time_ns()))
                 note(connection, "prune", version)
+
+    def audit(self, before: int | None, limit: int) -> Sequence[sa.Row]:
+        """Return up to `limit` rows of the audit trail, newest first, of those with an id below `before`."""
+        return noted(self._engine, before, limit)
 
     def labelled(self, label: str, task: str = "") -> tuple[str, str]:
         """Return the task and the version that `label` points to; empty if nowhere.

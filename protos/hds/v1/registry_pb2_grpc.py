@@ -64,6 +64,11 @@ class RegistryServiceStub(object):
                 request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesRequest.SerializeToString,
                 response_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesResponse.FromString,
                 _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/hds.v1.RegistryService/ListAudit',
+                request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer(object):
@@ -111,6 +116,13 @@ class RegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAudit(self, request, context):
+        """Who changed what is learned from or served, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +155,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.PrunePolicies,
                     request_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesRequest.FromString,
                     response_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.ListAuditRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.ListAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -307,6 +324,33 @@ class RegistryService(object):
             '/hds.v1.RegistryService/PrunePolicies',
             protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesRequest.SerializeToString,
             protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.RegistryService/ListAudit',
+            protos_dot_hds_dot_v1_dot_registry__pb2.ListAuditRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_registry__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,
