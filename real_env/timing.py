@@ -8,6 +8,7 @@ from real_env.spread import Spread
 PLANT, LOOP, NETWORK, CONTROLLER = "the plant", "the loop", "the network", "the controller"
 UNKNOWN = "the network or the controller"
 MOST_LEFT = 100
+"""Reasons why episodes ended that are kept; a run may go on for a year."""
 OVERRUN_SHARE = 0.1
 """A control step overran if its reading came later than this share of it after the next tick."""
 
