@@ -18,6 +18,8 @@ BATCH, MESSAGE_BYTES = 50, 1 << 20
 """Transitions and bytes of a message."""
 UNDER_WAY = 4
 """Messages that may wait for their acknowledgement; what comes meanwhile goes into one message."""
+GATHER_S = 0.05
+"""From one message to the next while each holds less than `BATCH` [s]: a trainer commits each message."""
 LARGEST_BYTES = (4 << 20) - (64 << 10)
 """What a trainer takes in a message, less what goes with the transitions."""
 SCORE_S = 60.0
@@ -55,6 +57,7 @@ class Uplink:
         self._stopping = threading.Event()
         self._refusal = ""
         self._refused: set[str] = set()
+        self._flushing = 0
         self._thread = keep_thread("sending to the trainer", self._run, self._stopping, self._say)
 
     def notify(self) -> None:
@@ -69,7 +72,10 @@ class Uplink:
             RefusedByTrainer: this run's data will never be taken.
         """
         with self._changed:
+            self._flushing += 1
+            self._changed.notify_all()
             done = self._changed.wait_for(lambda: self._refusal or not self._sessions(), timeout)
+            self._flushing -= 1
             if self._refusal:
                 raise RefusedByTrainer(self._refusal)
             return bool(done)
@@ -202,8 +208,10 @@ class Uplink:
             while not broken.is_set():
                 transitions = self._fitting(session.id, first)
                 if transitions:
+                    next_s = time.monotonic() + (GATHER_S if len(transitions) < BATCH else 0.0)
                     yield v1.AppendRequest(session=session, transitions=transitions, writer=self._writer)
                     first = transitions[-1].sequence + 1
+                    self._gather(next_s, broken)
                     under_way.acquire()
                 elif session.id != self._live or not self._await_more(session.id, first, broken):
                     return
@@ -231,6 +239,12 @@ class Uplink:
         if size > LARGEST_BYTES and len(found) == 1:
             raise Unreadable(f"transition {first} takes {size} bytes; a message holds {LARGEST_BYTES}")
         return found
+
+    def _gather(self, until_s: float, broken: threading.Event) -> None:
+        """Let what comes until then go into one message, unless somebody waits for all to be sent."""
+        with self._changed:
+            hurry = lambda: self._flushing or self._stopping.is_set() or broken.is_set()  # noqa: E731
+            self._changed.wait_for(hurry, until_s - time.monotonic())
 
     def _await_more(self, session: str, first: int, broken: threading.Event) -> bool:
         """Wait until the spool has `first`; return False if the uplink or the stream ended before."""

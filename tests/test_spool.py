@@ -6,6 +6,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +16,9 @@ import pytest
 from protos.hds import v1
 from protos.transport.access import Access
 from real_env import spool as spool_module
+from real_env import uplink as uplink_module
 from real_env.spool import Spool, SpoolFull
-from real_env.uplink import LARGEST_BYTES, RefusedByTrainer, Uplink
+from real_env.uplink import GATHER_S, LARGEST_BYTES, RefusedByTrainer, Uplink
 from tests.plain import NAMES, session, transition
 from tests.programs import STILL, Programs, run
 from tests.test_trainer_service import stored
@@ -254,3 +257,47 @@ def client_sessions(address: str) -> list[v1.SessionSummary]:
     from trainer.client import TrainerClient
 
     return TrainerClient(address).sessions(v1.Selection())
+
+
+class Counting(Spool):
+    """Counts what the trainer acknowledged."""
+
+    acknowledgements = 0
+
+    def acknowledge(self, session: str, next_sequence: int) -> None:
+        self.acknowledgements += 1
+        super().acknowledge(session, next_sequence)
+
+
+def test_what_a_fast_rig_records_is_gathered_into_few_messages(programs: Programs, tmp_path: Path) -> None:
+    """A trainer commits each message: one for every tick of ten rigs at 1 kHz would be 10 000 a second."""
+    _, address = programs.trainer()
+    spool, pace = Counting(tmp_path / "spool.sqlite"), threading.Event()
+    spool.open_session(session("s1"))
+    uplink = Uplink(address, Access(), spool, "s1", lambda words: None)
+    began, ticks = time.monotonic(), 300
+    for k in range(ticks):
+        spool.append("s1", transition(k))
+        uplink.notify()
+        pace.wait(0.002)
+    most = 4 + (time.monotonic() - began) / GATHER_S
+    assert uplink.flush(FLUSH_S)
+    uplink.close()
+    spool.close()
+    assert stored(address) == list(range(ticks))
+    assert spool.acknowledgements <= most
+
+
+def test_who_waits_for_all_to_be_sent_does_not_wait_for_more_to_gather(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink_module, "GATHER_S", 3600.0)
+    _, address = programs.trainer()
+    spool = Spool(tmp_path / "spool.sqlite")
+    spool.open_session(session("s1"))
+    uplink = Uplink(address, Access(), spool, "s1", lambda words: None)
+    for k in range(5):
+        spool.append("s1", transition(k))
+        assert uplink.flush(FLUSH_S)
+    uplink.close()
+    spool.close()
