@@ -15,12 +15,12 @@ import grpc
 from protos.hds import v1
 from protos.operation.text import shortened
 from protos.transport.caller import caller
+from trainer.services.episode_list import EpisodeList
 from trainer.services.experience_messages import (
     Resolve,
     check_tag,
     decode,
     decode_selection,
-    encode_episode,
     encode_plant,
     encode_summary,
 )
@@ -52,7 +52,8 @@ class ExperienceService(v1.ExperienceServiceServicer):
         resolve: Resolve,
     ) -> None:
         """Serve `store`; `trusts(task)` says whether whoever appends may have a task's file loaded."""
-        self._store, self._score, self._tasks, self._resolve = store, score, tasks, resolve
+        self._store, self._tasks, self._resolve = store, tasks, resolve
+        self._episodes = EpisodeList(store, score)
         self._trusts = trusts
         self._commits = GroupCommit(store)
         self._writers = Writers()
@@ -102,7 +103,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         wanted = dataclasses.replace(wanted, sessions=sessions, purpose=purpose)
 
         async def fetch(token: str, limit: int) -> tuple[list[v1.Episode], str]:
-            return await asyncio.to_thread(self._episodes, wanted, token, limit)
+            return await asyncio.to_thread(self._episodes.page, wanted, token, limit)
 
         messages, token = await paged(request, context, fetch)
         info = await asyncio.to_thread(self._store.session, request.session) if request.session else None
@@ -122,14 +123,6 @@ class ExperienceService(v1.ExperienceServiceServicer):
                 "one, which needs the right of administration ('hds-trainer train --task')"
             )
         return await self._tasks.load(name)
-
-    def _episodes(self, wanted: Selection, token: str, limit: int) -> tuple[list[v1.Episode], str]:
-        """Return a page of scored episodes."""
-        session, _, first = token.rpartition(":")
-        after = (session, int(first)) if token else None
-        found, last = self._store.episode_page(wanted, after, limit)
-        messages = [encode_episode(episode, self._score(episode)) for episode in found]
-        return messages, f"{last[0]}:{last[1]}" if last else ""
 
     async def ScorePolicies(
         self, request: v1.ScorePoliciesRequest, context: grpc.aio.ServicerContext

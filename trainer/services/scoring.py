@@ -3,6 +3,7 @@
 JAX is imported by the first episode, not before: a trainer listens sooner that way.
 """
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -65,17 +66,22 @@ class Scorer:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], tuple[int, Task, Score]] = {}
 
-    def __call__(self, episode: RecordedEpisode) -> Score:
-        """Return the score; where the task's file is gone, or describes another plant, the cost is NaN."""
+    def task(self, name: str) -> "Task | None":
+        """Return the task called `name` as it is now; None if its file is gone, or is no task any more."""
         from trainer.tasks import load_task
 
-        try:
-            task = load_task(episode.task)
-        except ValueError:
+        with contextlib.suppress(ValueError):
+            return load_task(name)
+        return None
+
+    def __call__(self, episode: RecordedEpisode) -> Score:
+        """Return the score; where the task's file is gone, or describes another plant, the cost is NaN."""
+        task = self.task(episode.task)
+        if task is None:
             return UNKNOWN
         key, steps = (episode.session, episode.episode), episode.u.shape[0]
         known = self._kept.get(key)
-        if known is not None and known[:2] == (steps, task):
+        if known is not None and known[0] == steps and known[1] is task:
             return known[2]
         scored = score_episode(episode, task)
         if len(self._kept) >= MOST_KEPT:

@@ -1,6 +1,6 @@
 """The durable record of real transitions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,7 +31,16 @@ from trainer.store.rows import (
     to_transition,
 )
 from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
-from trainer.store.selecting import EpisodeKey, SessionKey, episode_page, selected, session_page
+from trainer.store.selecting import (
+    EpisodeKey,
+    EpisodePlace,
+    SessionKey,
+    by_policy,
+    episode_places,
+    read_episodes,
+    selected,
+    session_page,
+)
 
 Outcome = int | SequenceGap | OtherSession
 """The watermark after a batch, or why it was not taken."""
@@ -107,14 +116,23 @@ class ExperienceStore:
     def episodes(self, wanted: Selection = EVERYTHING) -> list[RecordedEpisode]:
         """Return the recorded episodes of a selection, by session and sequence."""
         with reading(self._engine) as connection:
-            return episode_page(connection, wanted, None, None)[0]
+            places = episode_places(connection, wanted, None, None)
+            found = read_episodes(connection, places, wanted.watermarks)
+            return [episode for episode in found if by_policy(episode.policy_versions, wanted.policies)]
 
-    def episode_page(
-        self, wanted: Selection, after: EpisodeKey | None, limit: int
-    ) -> tuple[list[RecordedEpisode], EpisodeKey | None]:
-        """Return up to `limit` recorded episodes, and where the next page begins; None at the end."""
+    def episode_places(
+        self, wanted: Selection, after: EpisodeKey | None, limit: int | None
+    ) -> list[EpisodePlace]:
+        """Return where up to `limit` episodes of a selection are; of policies nothing is asked."""
         with reading(self._engine) as connection:
-            return episode_page(connection, wanted, after, limit)
+            return episode_places(connection, wanted, after, limit)
+
+    def read_episodes(
+        self, places: Sequence[EpisodePlace], watermarks: dict[str, int]
+    ) -> Iterator[RecordedEpisode]:
+        """Yield the episodes at some places, as far as they are there and the watermarks let."""
+        with reading(self._engine) as connection:
+            yield from read_episodes(connection, places, watermarks)
 
     def evaluated(self, wanted: Selection = EVERYTHING) -> list[Judging]:
         """Return the sessions that have episodes which judge, oldest first."""

@@ -66,21 +66,42 @@ def to_transition(row: sa.Row) -> Transition:
     return Transition(**values)
 
 
-def to_episode(rows: list[sa.Row]) -> RecordedEpisode:
-    """Return the episode of its transitions' rows, each with its session's task and control step."""
-    states = [_unpack(row.x) for row in rows] + [_unpack(rows[-1].x_next)]
-    return RecordedEpisode(
-        session=rows[0].session,
-        task=rows[0].task,
-        episode=rows[0].episode,
-        purpose=rows[0].purpose,
-        first_sequence=rows[0].sequence,
-        x=np.stack(states),
-        u=np.stack([_unpack(row.u_applied) for row in rows]),
-        control_dt_s=rows[0].control_dt_s,
-        terminated=rows[-1].terminated,
-        truncated=rows[-1].truncated,
-        policy_versions=tuple(dict.fromkeys(row.policy_version for row in rows if row.policy_version)),
-        fallback_steps=sum(row.action_source == FALLBACK for row in rows),
-        end=rows[-1].end,
-    )
+class EpisodeRows:
+    """One episode from its transitions' rows, of which no more is kept than what the record needs."""
+
+    def __init__(self, row: sa.Row) -> None:
+        """Begin with the first row, which has its session's task and control step too."""
+        self._first = self._last = row
+        self._x, self._u = bytearray(), bytearray()
+        self._versions: dict[str, None] = {}
+        self._fallback_steps = 0
+        self.steps = 0
+
+    def add(self, row: sa.Row) -> None:
+        """Add the next row, the first one too."""
+        self._x += row.x
+        self._u += row.u_applied
+        if row.policy_version:
+            self._versions[row.policy_version] = None
+        self._fallback_steps += row.action_source == FALLBACK
+        self.steps += 1
+        self._last = row
+
+    def record(self) -> RecordedEpisode:
+        """Return the episode."""
+        first, last = self._first, self._last
+        return RecordedEpisode(
+            session=first.session,
+            task=first.task,
+            episode=first.episode,
+            purpose=first.purpose,
+            first_sequence=first.sequence,
+            x=_unpack(bytes(self._x) + last.x_next).reshape(self.steps + 1, -1),
+            u=_unpack(bytes(self._u)).reshape(self.steps, -1),
+            control_dt_s=first.control_dt_s,
+            terminated=last.terminated,
+            truncated=last.truncated,
+            policy_versions=tuple(self._versions),
+            fallback_steps=self._fallback_steps,
+            end=last.end,
+        )

@@ -1,23 +1,38 @@
 """Sessions and episodes of a selection, a page at a time."""
 
-import itertools
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from trainer.store.records import COLLECT, EVALUATE, RecordedEpisode, Selection, SessionSummary
-from trainer.store.rows import to_episode, to_session
+from trainer.store.rows import EpisodeRows, to_session
 from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
 
-STEPS = 200_000
-"""Transitions in a page of episodes, and one episode more."""
+STEPS = 20_000
+"""Transitions of the episodes that one query reads, and one episode more."""
 PART = 500
-"""Sessions that are named in one query."""
+"""Sessions or episodes that are named in one query."""
 
 SessionKey = tuple[int, str]
 """Where a page of sessions begins, exclusive: when the session began, and its id."""
 EpisodeKey = tuple[str, int]
 """Where a page of episodes begins, exclusive: session, and the episode's first sequence number."""
+
+
+class EpisodePlace(NamedTuple):
+    """Where a recorded episode is found, of what task, and how many steps it has by now."""
+
+    session: str
+    first_sequence: int
+    episode: int
+    steps: int
+    task: str
+
+    @property
+    def key(self) -> EpisodeKey:
+        """Where a page begins that goes on behind this episode."""
+        return self.session, self.first_sequence
 
 
 def selected(query: sa.Select, wanted: Selection) -> sa.Select:
@@ -54,37 +69,47 @@ def session_page(
     ]
 
 
-def episode_page(
+def episode_places(
     connection: sa.Connection, wanted: Selection, after: EpisodeKey | None, limit: int | None
-) -> tuple[list[RecordedEpisode], EpisodeKey | None]:
-    """Return episodes of a selection by session and sequence, and where the next page begins.
-
-    A page with a limit also ends after STEPS transitions.
-    """
+) -> list[EpisodePlace]:
+    """Return where the episodes of a selection are, by session and sequence; of policies nothing is asked."""
     place = (EPISODES.c.session, EPISODES.c.first_sequence)
-    keys = selected(sa.select(*place, EPISODES.c.episode, EPISODES.c.steps), wanted)
+    query = selected(sa.select(*place, EPISODES.c.episode, EPISODES.c.steps, SESSIONS.c.task), wanted)
     if after is not None:
-        keys = keys.where(sa.tuple_(*place) > sa.tuple_(*after))
-    found, last = connection.execute(keys.order_by(*place).limit(None if limit is None else limit + 1)), None
-    taken, steps = list[sa.Row](), 0
-    for row in found.all():
-        if limit is not None and (len(taken) == limit or (taken and steps + row.steps > STEPS)):
-            last = taken[-1].session, taken[-1].first_sequence
-            break
-        taken.append(row)
-        steps += row.steps
-    episodes = list[RecordedEpisode]()
-    for session, rows in itertools.groupby(taken, lambda row: row.session):
-        episodes += _episodes(connection, session, [row.episode for row in rows], wanted.watermarks)
-    return [episode for episode in episodes if _by_policy(episode, wanted.policies)], last
+        query = query.where(sa.tuple_(*place) > sa.tuple_(*after))
+    return [EpisodePlace(*row) for row in connection.execute(query.order_by(*place).limit(limit))]
 
 
-def _episodes(
-    connection: sa.Connection, session: str, numbers: list[int], watermarks: dict[str, int]
-) -> list[RecordedEpisode]:
-    """Return episodes of one session, as far as the watermarks let."""
+def read_episodes(
+    connection: sa.Connection, places: Sequence[EpisodePlace], watermarks: dict[str, int]
+) -> Iterator[RecordedEpisode]:
+    """Yield the episodes at some places, in their order, as far as the watermarks let.
+
+    Of any that is gone nothing is yielded. One that has grown meanwhile is read with what it has now.
+    """
+    for part in _parts_of_steps(places):
+        found = _read(connection, part, watermarks)
+        yield from (found[place.key].record() for place in part if place.key in found)
+
+
+def _parts_of_steps(places: Sequence[EpisodePlace]) -> Iterator[list[EpisodePlace]]:
+    part, steps = list[EpisodePlace](), 0
+    for place in places:
+        if part and (len(part) == PART or steps + place.steps > STEPS):
+            yield part
+            part, steps = [], 0
+        part.append(place)
+        steps += place.steps
+    if part:
+        yield part
+
+
+def _read(
+    connection: sa.Connection, places: list[EpisodePlace], watermarks: dict[str, int]
+) -> dict[EpisodeKey, EpisodeRows]:
+    numbers = sa.tuple_(EPISODES.c.session, EPISODES.c.episode)
     query = (
-        sa.select(TRANSITIONS, SESSIONS.c.task, SESSIONS.c.control_dt_s)
+        sa.select(TRANSITIONS, SESSIONS.c.task, SESSIONS.c.control_dt_s, EPISODES.c.first_sequence)
         .select_from(EPISODES)
         .join(SESSIONS, SESSIONS.c.id == EPISODES.c.session)
         .join(
@@ -95,17 +120,18 @@ def _episodes(
                 TRANSITIONS.c.episode == EPISODES.c.episode,
             ),
         )
-        .where(EPISODES.c.session == session)
-        .where(EPISODES.c.episode.between(min(numbers), max(numbers)))
+        .where(numbers.in_([(place.session, place.episode) for place in places]))
+        .order_by(TRANSITIONS.c.session, TRANSITIONS.c.sequence)
     )
-    if watermarks:
-        query = query.where(TRANSITIONS.c.sequence < watermarks.get(session, 0))
-    groups: dict[int, list[sa.Row]] = {}
-    wanted = set(numbers)
-    for row in connection.execute(query.order_by(TRANSITIONS.c.sequence)):
-        if row.episode in wanted:
-            groups.setdefault(row.episode, []).append(row)
-    return [to_episode(rows) for rows in groups.values()]
+    found: dict[EpisodeKey, EpisodeRows] = {}
+    for row in connection.execute(query):
+        if watermarks and row.sequence >= watermarks.get(row.session, 0):
+            continue
+        key = (row.session, row.first_sequence)
+        if key not in found:
+            found[key] = EpisodeRows(row)
+        found[key].add(row)
+    return found
 
 
 def _counts(connection: sa.Connection, wanted: Selection, rows: Any) -> dict[str, tuple[int, int, int]]:
@@ -136,5 +162,6 @@ def _parts(rows: Any) -> list[list[str]]:
     return [[row.id for row in rows[at : at + PART]] for at in range(0, len(rows), PART)]
 
 
-def _by_policy(episode: RecordedEpisode, policies: tuple[str, ...]) -> bool:
-    return not policies or any(v.startswith(p) for v in episode.policy_versions for p in policies)
+def by_policy(versions: Sequence[str], policies: tuple[str, ...]) -> bool:
+    """Return whether one of the versions that acted is among `policies`: versions, or their first digits."""
+    return not policies or any(v.startswith(p) for v in versions for p in policies)

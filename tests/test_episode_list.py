@@ -1,0 +1,147 @@
+"""Lists of episodes: what was read once is not read again, and no list holds more than it needs."""
+
+import dataclasses
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.event import listen
+
+from trainer.services.episode_list import EpisodeList
+from trainer.services.scoring import Scorer
+from trainer.store.database import open_database
+from trainer.store.experience import ExperienceStore
+from trainer.store.records import COLLECT, EVALUATE, EVERYTHING, Batch, Selection, SessionInfo, Transition
+from trainer.store.schema import TRANSITIONS
+
+NAMES = ("cart [m]", "pole [rad]", "cart velocity [m/s]", "pole velocity [rad/s]")
+SESSION = SessionInfo("s1", "cartpole_swingup", "rig", NAMES, ("push [100 N]",), 0.04)
+X, U = np.zeros(4, np.float32), np.zeros(1, np.float32)
+
+
+def rows(first: int, count: int, length: int = 10, **values: object) -> list[Transition]:
+    """Return transitions of episodes of that length."""
+    plain = [
+        Transition(k, k // length, COLLECT, X, U, U, X, k, False, k % length == length - 1, "abc", 1, "")
+        for k in range(first, first + count)
+    ]
+    return [row._replace(**values) for row in plain]
+
+
+class Reads:
+    """Counts the queries that read transitions."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.count = 0
+        listen(engine, "before_cursor_execute", self._see)
+
+    def _see(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        self.count += TRANSITIONS.name in statement and statement.startswith("SELECT")
+
+
+@pytest.fixture
+def engine(database: str | sa.URL) -> sa.Engine:
+    return open_database(database)
+
+
+@pytest.fixture
+def store(engine: sa.Engine) -> ExperienceStore:
+    return ExperienceStore(engine)
+
+
+def test_an_episode_is_read_once_and_again_when_it_has_grown(
+    store: ExperienceStore, engine: sa.Engine
+) -> None:
+    store.append(SESSION, rows(0, 25))
+    listed, reads = EpisodeList(store, Scorer()), Reads(engine)
+    first, _ = listed.page(EVERYTHING, "", 100)
+    assert [one.steps for one in first] == [10, 10, 5]
+    assert reads.count == 1
+    assert listed.page(EVERYTHING, "", 100)[0] == first
+    assert reads.count == 1
+    store.append(SESSION, rows(25, 5, policy_version="def"))
+    grown, _ = listed.page(EVERYTHING, "", 100)
+    assert reads.count == 2
+    assert grown[:2] == first[:2]
+    assert (grown[2].steps, grown[2].truncated, list(grown[2].policy_versions)) == (10, True, ["abc", "def"])
+
+
+def test_what_is_known_of_whole_episodes_is_not_told_of_parts_of_them(store: ExperienceStore) -> None:
+    store.append(SESSION, rows(0, 30))
+    listed = EpisodeList(store, Scorer())
+    listed.page(EVERYTHING, "", 100)
+    part, _ = listed.page(Selection(watermarks={"s1": 14}), "", 100)
+    assert [one.steps for one in part] == [10, 4]
+    assert [one.steps for one in listed.page(EVERYTHING, "", 100)[0]] == [10, 10, 10]
+
+
+def test_episodes_that_are_known_are_selected_like_those_that_are_not(store: ExperienceStore) -> None:
+    store.append(SESSION, rows(0, 20) + rows(20, 10, policy_version="def", purpose=EVALUATE))
+    listed = EpisodeList(store, Scorer())
+    for _ in range(2):
+        numbers = lambda wanted: [one.episode for one in listed.page(wanted, "", 100)[0]]  # noqa: E731
+        assert numbers(EVERYTHING) == [0, 1, 2]
+        assert numbers(Selection(policies=("de",))) == [2]
+        assert numbers(Selection(purpose=COLLECT)) == [0, 1]
+    store.forget(["s1"])
+    assert listed.page(EVERYTHING, "", 100) == ([], "")
+
+
+def test_pages_meet_and_end_after_so_many_steps(
+    store: ExperienceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.services.episode_list.STEPS", 25)
+    sessions = [dataclasses.replace(SESSION, id=f"s{k}") for k in range(4)]
+    store.append_all([Batch(session, rows(0, 35)) for session in sessions])
+    listed, token, pages = EpisodeList(store, Scorer()), "", []
+    while True:
+        found, token = listed.page(EVERYTHING, token, 7)
+        pages.append([(one.session, one.episode) for one in found])
+        if not token:
+            break
+    assert max(map(len, pages)) == 3  # 10 + 10 + 5; one of 35 steps would be a page by itself
+    assert [key for page in pages for key in page] == [
+        (f"s{k}", number) for k in range(4) for number in range(4)
+    ]
+
+
+def test_a_task_whose_file_changed_judges_anew(
+    store: ExperienceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    words = (
+        "import dataclasses\nfrom trainer.tasks.cartpole_swingup import TASK as T\n"
+        "TASK = dataclasses.replace(T, episode_steps={})\n"
+    )
+    file.write_text(words.format(10))
+    store.append(dataclasses.replace(SESSION, task="mine.py:TASK"), rows(0, 10))
+    listed = EpisodeList(store, Scorer())
+    judged = lambda: [one.judged for one in listed.page(EVERYTHING, "", 100)[0]]  # noqa: E731
+    assert judged() == judged() == [True]
+    file.write_text(words.format(11))
+    os.utime(file, ns=(1, 1))
+    assert judged() == [False]
+    file.unlink()
+    assert judged() == [False]
+
+
+def test_a_list_of_long_episodes_takes_no_more_memory_than_their_states_and_actions(
+    store: ExperienceStore,
+) -> None:
+    """Rows of a database, all of a page at once, took 2 kB for each step: 400 MB a list."""
+    steps, bytes_a_step = 60_000, X.nbytes + U.nbytes
+    for first in range(0, steps, 10_000):
+        store.append(SESSION, rows(first, 10_000, length=1_000))
+    store.episodes(Selection(sessions=("none",)))
+    tracemalloc.start()
+    try:
+        found = store.episodes()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(len(one.u) for one in found) == steps
+    assert peak < 4 * steps * bytes_a_step
