@@ -1,5 +1,6 @@
 """The trainer as a process."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,20 @@ from tests.postgres import PostgreSQL
 from tests.programs import Programs, free_port, kill, ready
 from tests.published import TASK
 from trainer.client import CallFailed, TrainerClient
+from trainer.server import NICENESS
 
 
 def stored(address: str, name: str = "s1") -> list[int]:
     client = TrainerClient(address)
     episodes = client.episodes(name, v1.PURPOSE_UNSPECIFIED)
     return [row.sequence for e in episodes for row in client.transitions(name, e.episode)]
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="the system has no niceness")
+def test_a_trainer_gives_way_to_what_controls_on_the_same_computer(programs: Programs) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    program, _ = programs.trainer()
+    assert os.getpriority(os.PRIO_PROCESS, program.process.pid) == min(own + NICENESS, 19)
 
 
 def test_a_kill_while_streaming_loses_and_doubles_nothing(programs: Programs, tmp_path: Path) -> None:

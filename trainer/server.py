@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from pathlib import Path
 
@@ -37,6 +38,8 @@ SERVICES = ("hds.v1.ExperienceService", "hds.v1.RegistryService", "hds.v1.Traini
 GRACE_S = 0.5
 WATCH_S = 5.0
 SERVED_LABEL = "stable"
+NICENESS = 5
+"""How far a trainer gives way to controllers and rigs on its computer: a list may wait, an action may not."""
 
 
 class Trainer:
@@ -191,6 +194,8 @@ async def serve(
     """
     security.check(host, port)
     answer_before_threads_compute()
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     authority = security.authority()
     trainer = Trainer(state_dir, database, not security.authenticates, worker_patience)
     server = security.server(authority, interceptors=(TellsUnavailable(),))
