@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import gc
 import logging
 import signal
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from controller.service import PolicyService
 from controller.slot import PolicySlot
 from controller.warmth import keep_warm
 from protos.hds import v1
+from protos.operation import garbage
 from protos.operation.lock import hold
 from protos.operation.supervisor import Supervisor, Troubles
 from protos.transport.access import Access
@@ -133,7 +133,7 @@ class Controller:
             await self._health.set(name, status.NOT_SERVING)
         while self.slot.current is None:
             await asyncio.sleep(READY_S)
-        gc.freeze()  # what JAX holds stays; going through it again and again takes a tenth of a second
+        garbage.settle()
         for name in ("", SERVICES[0]):
             await self._health.set(name, status.SERVING)
 
@@ -156,6 +156,7 @@ async def serve(settings: Settings) -> None:
     check_address(settings.trainer)
     if settings.metrics_port is not None:
         check_port("--metrics-port", settings.metrics_port)
+    garbage.look_seldom()
     authority = settings.security.authority()
     controller = Controller(settings)
     server = settings.security.server(authority, SERVER_OPTIONS)
@@ -182,6 +183,7 @@ async def serve(settings: Settings) -> None:
         ("keeping warm", warm),
         ("telling health", controller.tell_health),
         ("watching certificates", controller.expiry.watch),
+        ("looking for garbage", garbage.look),
     ):
         supervisor.keep(name, work)
     try:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from protos.hds import v1
+from protos.operation import garbage
 from protos.operation.supervisor import keep_thread
 from protos.transport.access import Access
 from protos.transport.expiry import LOOK_S, ExpiryWatch
@@ -237,6 +238,7 @@ def _lines(stop: threading.Event) -> Iterator[str]:
 
 
 def _drive(session: Session, requested: Iterator[phases.Phase] | list[phases.Phase], events: Events) -> int:
+    garbage.settle()
     for phase in requested:
         report = session.run(phase)
         if session.stop.is_set():

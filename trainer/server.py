@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from protos.hds import v1
+from protos.operation import garbage
 from protos.operation.event_loop import answer_before_threads_compute
 from protos.operation.lock import InUse, hold
 from protos.operation.private import private_directory
@@ -194,6 +195,7 @@ async def serve(
     """
     security.check(host, port)
     answer_before_threads_compute()
+    garbage.look_seldom()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     authority = security.authority()
@@ -211,6 +213,7 @@ async def serve(
     supervisor.keep("watching the database", trainer.watch)
     supervisor.keep("ending calls without rights", authority.watch)
     supervisor.keep("watching certificates", watch_of(security.certificates()).watch)
+    supervisor.keep("looking for garbage", garbage.look)
     try:
         await supervisor.until(stop)
     finally:

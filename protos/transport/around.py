@@ -1,6 +1,7 @@
 """A handler of a call with something before, after or around it, whatever streams it has."""
 
 import inspect
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -31,16 +32,36 @@ def wrapped(handler: Any, around: Around) -> grpc.RpcMethodHandler:
             )
 
     async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        async with around(context):
-            return await inner(await parsed(request, context), context)
+        try:
+            async with around(context):
+                return await inner(await parsed(request, context), context)
+        except grpc.aio.AbortError as error:
+            _part_from_call(error)
+            del request, context
+            raise
 
     async def answer_stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        async with around(context):
-            async for response in inner(await parsed(request, context), context):
-                yield response
+        try:
+            async with around(context):
+                async for response in inner(await parsed(request, context), context):
+                    yield response
+        except grpc.aio.AbortError as error:
+            _part_from_call(error)
+            del request, context
+            raise
 
     yields = inspect.isasyncgenfunction(inner)  # others write their responses to the context themselves
     behaviour: Any = answer_stream if yields else answer
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     native = None if parse else handler.request_deserializer
     return make(behaviour, native, handler.response_serializer)
+
+
+def _part_from_call(error: BaseException) -> None:
+    """Let go of a call that was aborted with `error`, but for what the caller's own frame holds.
+
+    gRPC keeps the error with the call, and the error's traceback keeps the call: thousands of them would wait
+    for the garbage collector, and then all of them would be freed while nobody is answered.
+    """
+    traceback.clear_frames(error.__traceback__)
+    error.__traceback__ = error.__context__ = None
