@@ -85,5 +85,5 @@ class SlowRefusals:
             await asyncio.sleep(at - now)
         finally:
             self._waiting -= 1
-            if not self._waiting:
-                self._next = 0.0
+            if not self._waiting:  # those that went before their turn keep nobody waiting
+                self._next = min(self._next, time.monotonic())
