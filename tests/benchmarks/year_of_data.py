@@ -3,7 +3,8 @@
     python -m tests.benchmarks.year_of_data                 8760 policies, 100 000 sessions
     python -m tests.benchmarks.year_of_data --quick         a twentieth of that, fewer seconds
 
-A process of its own makes the call over and over, through all pages of what is a list; beside it one stream
+A process of its own makes the call over and over, through all pages of what is a list. It runs at nice 5,
+since whoever calls sits elsewhere: what it computes is not to be taken from the servers. Beside it one stream
 asks the controller for actions, and one records as a rig does, each 100 times a second. Told are the 99th
 percentiles of an answer and of an acknowledgement, beside those while nobody calls, how often the call ended
 and how long the longest took.
@@ -198,6 +199,7 @@ def silent(port: int) -> None:
 
 def repeat(name: str, trainer: str, metrics: int) -> None:
     """Make the call of that name until standard input ends; print how long each took [s]."""
+    os.nice(5)
     (call,) = (call for known, call in calls(Path.cwd(), trainer, metrics) if known == name)
     ended, took = threading.Event(), []
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
