@@ -19,7 +19,7 @@ import numpy as np
 
 from controller import transport
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 
 WARM_UP, STREAMS_OF_CHANNEL = 50, 16
 
@@ -48,7 +48,7 @@ class Asked:
     address: str
     hello: v1.Hello
     state_size: int
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
 
 class _Stream:
@@ -133,7 +133,7 @@ async def _load(asked: Asked, count: int, drive, spread: float) -> Load:
     return Load(p50, p99, p999, times.max(), times.std(), len(times) / elapsed)
 
 
-async def asked_of(address: str, access: Access) -> Asked:
+async def asked_of(address: str, access: ClientSecurity) -> Asked:
     """Return what to send to the controller at `address`.
 
     Raises:

@@ -13,10 +13,10 @@ import tyro
 from protos.operation import log
 from protos.operation.command_line import to_the_end, told_version
 from protos.operation.text import printable
+from protos.security.client_security import ClientSecurity
+from protos.security.commands import Certs, Token
+from protos.security.server_security import CALLS, ServerSecurity
 from protos.state import state_dir
-from protos.transport.access import Access
-from protos.transport.commands import Certs, Token
-from protos.transport.serving import CALLS, ServerSecurity
 
 ADDRESS = "127.0.0.1:50052"
 
@@ -64,7 +64,7 @@ class Serve:
     log_format: log.Format = "text"
     """How the log on standard error is written."""
     security: ServerSecurity = field(default_factory=ServerSecurity)
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
     """How to get in at the trainer."""
 
 
@@ -79,7 +79,7 @@ class Describe:
     """host:port of hds-controller."""
     timeout: float = 5.0
     """Give up after this long [s]."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class RollBack:
     """host:port of hds-controller."""
     timeout: float = 5.0
     """Give up after this long [s]."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class SetShadow:
     """host:port of hds-controller."""
     timeout: float = 60.0
     """Give up after this long [s]."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Bench:
     """The echo service: as gRPC's defaults have it, or with the transport settings of the controller."""
     json: bool = False
     """One JSON object per measurement instead of a table."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
 
 def _ask(command: Describe | RollBack | SetShadow) -> int:

@@ -13,7 +13,7 @@ from controller.metrics import Metrics
 from controller.slot import PolicySlot
 from protos.hds import v1
 from protos.operation.supervisor import back_off
-from protos.transport.handshake import CertificateRefused
+from protos.security.certificate_refusal import CertificateRefused
 
 LOG = logging.getLogger("controller")
 LONGEST_WAIT_S = 2.0

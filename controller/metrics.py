@@ -11,9 +11,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from controller.metrics_server import MetricsServer
-from protos.transport.address import is_loopback, joined
-from protos.transport.expiry import ExpiryWatch
-from protos.transport.serving import ServerSecurity
+from protos.security.address import format_address, is_loopback
+from protos.security.expiry import ExpiryWatch
+from protos.security.server_security import ServerSecurity
 
 SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 1.0)
 STAGES = ("decode", "compute", "total")
@@ -175,9 +175,11 @@ class Metrics:
         try:
             server = MetricsServer(host, port, self.registry, security if public else None)
         except OSError as error:
-            raise OSError(f"metrics cannot listen on {joined(host, port)}: {error.strerror}") from error
+            raise OSError(
+                f"metrics cannot listen on {format_address(host, port)}: {error.strerror}"
+            ) from error
         server.start()
-        return f"{'https' if public else 'http'}://{joined(host, server.port)}/metrics", server.follow
+        return f"{'https' if public else 'http'}://{format_address(host, server.port)}/metrics", server.follow
 
     def tell_expiry(self, watch: ExpiryWatch) -> None:
         """Tell when the certificates that `watch` looks at end."""

@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from protos.transport.serving import ServerSecurity
+from protos.security.server_security import ServerSecurity
 
 PATIENCE_S = 5.0
 """How long a client may be silent [s], in the handshake too."""

@@ -26,10 +26,10 @@ from protos.hds import v1
 from protos.operation import garbage
 from protos.operation.lock import hold
 from protos.operation.supervisor import Supervisor, Troubles
-from protos.transport.access import Access
-from protos.transport.address import check_address, check_port, joined
-from protos.transport.expiry import watch_of
-from protos.transport.serving import ServerSecurity
+from protos.security.address import check_address, check_port, format_address
+from protos.security.client_security import ClientSecurity
+from protos.security.expiry import watch_of
+from protos.security.server_security import ServerSecurity
 
 LOG = logging.getLogger("controller")
 SERVICES = ("hds.v1.PolicyService", "hds.v1.PolicyAdminService")
@@ -75,7 +75,7 @@ class Settings:
     reflection: bool = True
     grace: float = 0.5
     security: ServerSecurity = field(default_factory=ServerSecurity)
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
 
 class Controller:
@@ -157,9 +157,9 @@ async def serve(settings: Settings) -> None:
     if settings.metrics_port is not None:
         check_port("--metrics-port", settings.metrics_port)
     garbage.look_seldom()
-    authority = settings.security.authority()
+    auth = settings.security.auth_interceptor()
     controller = Controller(settings)
-    server = settings.security.server(authority, SERVER_OPTIONS)
+    server = settings.security.server(auth, SERVER_OPTIONS)
     controller.add_to(server)
     bound = settings.security.bind(server, settings.host, settings.port)
     supervisor = Supervisor(LOG, controller.troubles, final=(AmbiguousLabel,))
@@ -173,13 +173,13 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await server.start()
-    print(f"hds-controller listens on {joined(settings.host, bound)}", flush=True)
+    print(f"hds-controller listens on {format_address(settings.host, bound)}", flush=True)
     warm = functools.partial(keep_warm, controller.service, controller.batcher, settings.keep_warm)
     for name, work in (
         ("following the label", controller.follower.run),
         ("bringing the label's policy", controller.follower.bring),
         ("ending idle streams", controller.service.watch),
-        ("ending calls without rights", authority.watch),
+        ("ending calls without rights", auth.watch),
         ("keeping warm", warm),
         ("telling health", controller.tell_health),
         ("watching certificates", controller.expiry.watch),

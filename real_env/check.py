@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.clock import Clock, VirtualClock, WallClock
 from real_env.episode import Stopped
 from real_env.findings import Finding, Recording, motor, passive, table
@@ -60,7 +60,7 @@ class Check:
     """As in 'hds-real-env run'."""
     rig: str = ""
     """As in 'hds-real-env run'."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
     spool: Path = field(default_factory=default_spool)
     """As in 'hds-real-env run': what belongs to a simulated rig lies beside it."""
     json: bool = False

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env import phases
 from real_env.faults import Faults
 from real_env.limits import Limits
@@ -74,7 +74,7 @@ class Run:
     name."""
     reset_stop: bool = False
     """Reset the rig's emergency stop first."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
     """How to get in at controller and trainer."""
     faults: Faults = field(default_factory=Faults)
     """Let the plant go wrong on purpose, to see what policy and loop make of it."""

@@ -10,7 +10,7 @@ import grpc
 
 from protos.hds import v1
 from protos.operation.supervisor import keep_thread
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.answers import Miss
 from real_env.clock import Clock
 from real_env.plant import PlantSpec
@@ -35,7 +35,7 @@ class PolicyLink:
     """
 
     def __init__(
-        self, address: str, access: Access, spec: PlantSpec, task: str, clock: Clock,
+        self, address: str, access: ClientSecurity, spec: PlantSpec, task: str, clock: Clock,
         say: Callable[[str], None], pin: str = "",
     ) -> None:  # fmt: skip
         """Connect, for a policy of `task`; `pin` asks for one version, whatever is served to others."""

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from protos.hds import v1
 from protos.operation import garbage
 from protos.operation.supervisor import keep_thread
-from protos.transport.access import Access
-from protos.transport.expiry import LOOK_S, ExpiryWatch
+from protos.security.client_security import ClientSecurity
+from protos.security.expiry import LOOK_S, ExpiryWatch
 from protos.words import score_in_words
 from real_env import phases
 from real_env.clock import VirtualClock, WallClock
@@ -151,7 +151,7 @@ def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.
     return Prepared(runner, rig)
 
 
-def _watch_certificates(access: Access, events: Events, at_end: contextlib.ExitStack) -> None:
+def _watch_certificates(access: ClientSecurity, events: Events, at_end: contextlib.ExitStack) -> None:
     """Warn of certificates that end soon, from a thread."""
     if not access.certificates():
         return

@@ -10,7 +10,7 @@ import grpc
 
 from protos.hds import v1
 from protos.operation.supervisor import keep_thread
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason
 from real_env.spool import Spool, SpoolFull, Unreadable
 
@@ -45,7 +45,12 @@ class Uplink:
     """
 
     def __init__(
-        self, address: str, access: Access, spool: Spool, live_session: str, say: Callable[[str], None]
+        self,
+        address: str,
+        access: ClientSecurity,
+        spool: Spool,
+        live_session: str,
+        say: Callable[[str], None],
     ) -> None:
         self.address = address
         self._live = live_session

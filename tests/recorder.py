@@ -8,7 +8,7 @@ Each transition that the spool took is noted in SPOOL.SESSION.taken: one byte, w
 import sys
 from pathlib import Path
 
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uplink import Uplink
 from tests.plain import session, transition
@@ -20,7 +20,7 @@ def main(spool_path: str, trainer: str, name: str) -> None:
     """Record for ever."""
     spool = Spool(Path(spool_path))
     spool.open_session(session(name))
-    uplink = Uplink(trainer, Access(), spool, name, lambda message: None)
+    uplink = Uplink(trainer, ClientSecurity(), spool, name, lambda message: None)
     with Path(f"{spool_path}.{name}.taken").open("wb", buffering=0) as taken:
         sequence = 0
         while True:

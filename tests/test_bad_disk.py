@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uplink import Uplink
 from tests.firmware import compiler
@@ -116,7 +116,7 @@ def test_a_full_disk_acknowledges_nothing_tells_every_caller_and_recovers(
         client.start_training(v1.TrainingOptions(task="cartpole_swingup", epochs=1))
     assert client.watermark("s1") == 100, "reading goes on"
     spool = waiting(tmp_path, "s2", 500)
-    uplink = Uplink(address, Access(), spool, "s2", said.append)
+    uplink = Uplink(address, ClientSecurity(), spool, "s2", said.append)
     assert not uplink.flush(timeout=1.0)
     assert spool.waiting() == 500
     disk.write_text("")
@@ -142,7 +142,7 @@ def test_a_postgresql_whose_disk_is_full_takes_nothing_says_so_and_goes_on_when_
         client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, LARGE))])
     assert client.watermark("s1") == 100, "all of a batch or nothing; and reading goes on"
     spool = waiting(tmp_path, "s2", LARGE)
-    uplink = Uplink(address, Access(), spool, "s2", said.append)
+    uplink = Uplink(address, ClientSecurity(), spool, "s2", said.append)
     assert not uplink.flush(timeout=1.0)
     disk.write_text("")
     assert uplink.flush(FLUSH_S)

@@ -12,12 +12,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos.hds import v1
-from protos.transport import rights
-from protos.transport.access import Access
-from protos.transport.budget import TURN_S, Budget, UsedUp
-from protos.transport.certs import make_certificates
-from protos.transport.handshake import CertificateRefused
-from protos.transport.tokens import add_token
+from protos.security import rights
+from protos.security.budget import TURN_S, Budget, UsedUp
+from protos.security.certificate_refusal import CertificateRefused
+from protos.security.certs import make_certificates
+from protos.security.client_security import ClientSecurity
+from protos.security.tokens import add_token
 from real_env.reconnect import retryable
 from tests.plain import session, transition
 from tests.programs import Programs
@@ -100,12 +100,12 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, st
         programs.close()
 
 
-def with_certificate(site: Site, token: Path | None = None) -> Access:
+def with_certificate(site: Site, token: Path | None = None) -> ClientSecurity:
     certs = site.root / "certs"
-    return Access(certs / "ca.pem", certs / "client.pem", certs / "client.key", token)
+    return ClientSecurity(certs / "ca.pem", certs / "client.pem", certs / "client.key", token)
 
 
-def token_of(site: Site, name: str, *rights: str) -> Access:
+def token_of(site: Site, name: str, *rights: str) -> ClientSecurity:
     file = site.root / f"{name}.token"
     file.write_text(add_token(site.tokens, name, rights))
     return with_certificate(site, file)
@@ -232,7 +232,7 @@ def test_an_authority_that_is_taken_out_ends_the_streams_of_its_clients(
     authorities = site.root / "clients.pem"
     authorities.write_bytes((certs / "ca.pem").read_bytes() + (other / "ca.pem").read_bytes())
     _, trainer = programs.trainer("0", *site.server("--security.client-ca", str(authorities)))
-    stranger = Access(certs / "ca.pem", other / "client.pem", other / "client.key")
+    stranger = ClientSecurity(certs / "ca.pem", other / "client.pem", other / "client.key")
     lost, kept = Streams(), Streams()
     lost.open("label", open_label(stranger.channel(trainer)))
     kept.open("label", open_label(with_certificate(site).channel(trainer)))

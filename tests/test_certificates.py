@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
-from protos.transport.access import Access
-from protos.transport.certs import make_certificates
-from protos.transport.expiry import AGAIN_S, ExpiryWatch
+from protos.security.certs import make_certificates
+from protos.security.client_security import ClientSecurity
+from protos.security.expiry import AGAIN_S, ExpiryWatch
 from tests.programs import STILL, Programs, free_port, kill, run
 from tests.published import publish_policy
 from tests.test_controller import Stream, eventually, served
@@ -81,7 +81,7 @@ def test_certificates_that_end_soon_are_told_in_log_metrics_description_and_at_t
     rig = site.client("rig", "act", "log", "read")
     port = free_port()
     _, trainer = programs.trainer("0", *site.with_tokens())
-    access = Access(site.root / "certs" / "ca.pem", token_file=rig.token_file)
+    access = ClientSecurity(site.root / "certs" / "ca.pem", token_file=rig.token_file)
     _, controller = programs.controller(trainer, *site.with_tokens(), *access.arguments(), metrics_port=port)
     stub = v1.PolicyServiceStub(rig.channel(controller))
     eventually(lambda: stub.Describe(v1.DescribeRequest()).ready)
@@ -126,7 +126,7 @@ def test_half_of_a_renewed_pair_breaks_nothing(programs: Programs, site: Site) -
     _, trainer = programs.trainer("0", *site.server())
     certs = site.root / "certs"
     shutil.copy(certs / "ca.pem", site.root / "old-ca.pem")
-    old = Access(site.root / "old-ca.pem")
+    old = ClientSecurity(site.root / "old-ca.pem")
     ask = lambda access: v1.RegistryServiceStub(access.channel(trainer)).ListPolicies(  # noqa: E731
         v1.ListPoliciesRequest(), timeout=10.0
     )
@@ -137,7 +137,7 @@ def test_half_of_a_renewed_pair_breaks_nothing(programs: Programs, site: Site) -
     ask(old)
     assert "stays in use" in programs.said("trainer")
     shutil.copy(fresh / "server.key", certs / "server.key")
-    ask(Access(fresh / "ca.pem"))
+    ask(ClientSecurity(fresh / "ca.pem"))
 
 
 @pytest.mark.slow

@@ -11,9 +11,9 @@ import pytest
 
 from protos.hds import v1
 from protos.operation import garbage
-from protos.transport.access import Access
-from protos.transport.authority import Bounds
-from protos.transport.serving import ServerSecurity
+from protos.security.auth_interceptor import Bounds
+from protos.security.client_security import ClientSecurity
+from protos.security.server_security import ServerSecurity
 from trainer.services.unavailable import TellsUnavailable
 
 CALLS = 20
@@ -66,11 +66,11 @@ def kept() -> Iterator[list[Any]]:
 
 async def _served(bounds: Bounds, call: Callable[[Any], Awaitable[None]]) -> None:
     security = ServerSecurity()
-    server = security.server(security.authority(bounds), interceptors=(TellsUnavailable(),))
+    server = security.server(security.auth_interceptor(bounds), interceptors=(TellsUnavailable(),))
     v1.add_PolicyServiceServicer_to_server(Service(), server)
     port = security.bind(server, "127.0.0.1", 0)
     await server.start()
-    async with Access().aio_channel(f"127.0.0.1:{port}") as channel:
+    async with ClientSecurity().aio_channel(f"127.0.0.1:{port}") as channel:
         for _ in range(CALLS):
             with pytest.raises(grpc.aio.AioRpcError):
                 await call(v1.PolicyServiceStub(channel))

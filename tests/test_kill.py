@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool, SpoolFull
 from real_env.uplink import Uplink
 from tests.plain import session, transition
@@ -58,7 +58,7 @@ def test_kills_of_trainer_client_or_both_lose_and_double_nothing(
             trainer, address = programs.trainer(port, "--database", database)
     kill(client)
     kept = Spool(spool)
-    uplink = Uplink(address, Access(), kept, "none", lambda message: None)
+    uplink = Uplink(address, ClientSecurity(), kept, "none", lambda message: None)
     assert uplink.deliver(FLUSH_S), "hundreds of thousands may wait; that takes as long as it takes"
     uplink.close()
     assert kept.waiting() == 0
@@ -83,14 +83,14 @@ def test_a_trainer_restored_from_an_old_backup_says_what_it_lacks(
     spool.open_session(session("s1"))
     for sequence in range(120):
         spool.append("s1", transition(sequence))
-    uplink = Uplink(address, Access(), spool, "none", said.append)
+    uplink = Uplink(address, ClientSecurity(), spool, "none", said.append)
     assert uplink.flush(FLUSH_S)
     uplink.close()
     with open_database(database).begin() as connection:
         connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.sequence >= 100))
         connection.execute(SESSIONS.update().values(next_sequence=100))
     spool.append("s1", transition(120))
-    uplink = Uplink(address, Access(), spool, "none", said.append)
+    uplink = Uplink(address, ClientSecurity(), spool, "none", said.append)
     assert uplink.flush(FLUSH_S)
     assert "it lacks 100 to 119, which were acknowledged once and are not here any more" in said[-1]
     assert spool.waiting() == 1
@@ -104,7 +104,7 @@ def test_a_trainer_that_takes_nothing_is_given_up_and_has_everything_once_it_goe
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session("s1"))
     spool.append("s1", transition(0))
-    uplink = Uplink(address, Access(), spool, "none", lambda message: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "none", lambda message: None)
     assert uplink.deliver(FLUSH_S)
     trainer.process.send_signal(signal.SIGSTOP)
     for sequence in range(1, 120):
@@ -126,7 +126,7 @@ def test_a_full_spool_takes_no_more_says_so_and_loses_nothing(programs: Programs
     with pytest.raises(SpoolFull, match=r"is full: 10 transitions wait .* allowed are 10; .*--spool-limit"):
         spool.append("s1", transition(10))
     _, address = programs.trainer()
-    uplink = Uplink(address, Access(), spool, "none", lambda message: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "none", lambda message: None)
     assert uplink.flush(FLUSH_S)
     uplink.close()
     spool.append("s1", transition(10))
@@ -165,7 +165,7 @@ def test_a_trainer_whose_disk_is_full_acknowledges_nothing_and_recovers_by_itsel
         said.append(text)
         full.set()
 
-    uplink = Uplink(address, Access(), spool, "none", say)
+    uplink = Uplink(address, ClientSecurity(), spool, "none", say)
     assert full.wait(FLUSH_S)
     assert "the database is not available" in said[0]
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
@@ -194,7 +194,7 @@ def test_sending_goes_on_while_another_program_has_the_spool_locked(
     _, address = programs.trainer()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    uplink = Uplink(address, Access(), spool, "none", lambda text: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "none", lambda text: None)
     assert uplink.flush(FLUSH_S)
     uplink.close()
     other.execute("ROLLBACK")

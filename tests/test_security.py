@@ -7,11 +7,11 @@ import grpc
 import pytest
 
 from protos.hds import v1
-from protos.transport import rights
-from protos.transport.access import Access
-from protos.transport.address import is_loopback
-from protos.transport.certs import make_certificates
-from protos.transport.tokens import add_token
+from protos.security import rights
+from protos.security.address import is_loopback
+from protos.security.certs import make_certificates
+from protos.security.client_security import ClientSecurity
+from protos.security.tokens import add_token
 from tests.programs import STILL, Programs, run
 from tests.test_controller import PLANT, eventually
 
@@ -37,12 +37,12 @@ class Site:
     def with_tokens(self) -> list[str]:
         return self.server("--security.tokens", str(self.tokens))
 
-    def client(self, name: str = "", *rights_of: str) -> Access:
+    def client(self, name: str = "", *rights_of: str) -> ClientSecurity:
         """Return access with a token called `name`, which is made if there are rights."""
         file = self.root / f"{name}.token"
         if rights_of:
             file.write_text(add_token(self.tokens, name, rights_of))
-        return Access(ca=self.root / "certs" / "ca.pem", token_file=file if name else None)
+        return ClientSecurity(ca=self.root / "certs" / "ca.pem", token_file=file if name else None)
 
 
 @pytest.fixture
@@ -189,16 +189,18 @@ def test_mutual_tls_takes_only_clients_of_its_authority(programs: Programs, site
     certs, strange = site.root / "certs", site.root / "strange"
     make_certificates(strange, ("localhost",), days=1)
     _, trainer = programs.trainer("0", *site.server("--security.client-ca", str(certs / "ca.pem")))
-    member = Access(ca=certs / "ca.pem", certificate=certs / "client.pem", key=certs / "client.key")
+    member = ClientSecurity(ca=certs / "ca.pem", certificate=certs / "client.pem", key=certs / "client.key")
     assert policies(member.channel(trainer)).policies == []
-    stranger = Access(ca=certs / "ca.pem", certificate=strange / "client.pem", key=strange / "client.key")
-    for access in (stranger, Access(ca=certs / "ca.pem")):
+    stranger = ClientSecurity(
+        ca=certs / "ca.pem", certificate=strange / "client.pem", key=strange / "client.key"
+    )
+    for access in (stranger, ClientSecurity(ca=certs / "ca.pem")):
         channel = access.channel(trainer)
         for call in (policies, append, train):
             assert code_of(lambda call=call, to=channel: call(to)) == grpc.StatusCode.UNAUTHENTICATED
         listed = run("trainer", "policies", "--trainer", trainer, *access.arguments())
         assert "asks for a client's certificate of an authority that it trusts" in listed.stderr
-    for access in (Access(), Access(ca=strange / "ca.pem")):
+    for access in (ClientSecurity(), ClientSecurity(ca=strange / "ca.pem")):
         code = code_of(lambda access=access: policies(access.channel(trainer)))
         assert code == grpc.StatusCode.UNAVAILABLE, "no TLS, or a server that the client does not trust"
     client = member.channel(trainer)
@@ -210,7 +212,7 @@ def test_a_certificate_opens_what_its_name_has_the_rights_for(programs: Programs
     certs = site.root / "certs"
     site.tokens.write_text('[[certificate]]\nname = "HDS client"\nrights = ["read"]\n')
     _, trainer = programs.trainer("0", *site.with_tokens(), "--security.client-ca", str(certs / "ca.pem"))
-    member = Access(ca=certs / "ca.pem", certificate=certs / "client.pem", key=certs / "client.key")
+    member = ClientSecurity(ca=certs / "ca.pem", certificate=certs / "client.pem", key=certs / "client.key")
     channel = member.channel(trainer)
     assert policies(channel).policies == []
     assert code_of(lambda: train(channel)) == grpc.StatusCode.PERMISSION_DENIED
@@ -231,7 +233,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart(programs: Programs, si
     make_certificates(renewed, ("127.0.0.1",), days=1)
     for name in ("server.key", "server.pem"):
         (renewed / name).replace(site.root / "certs" / name)
-    assert policies(Access(ca=renewed / "ca.pem").channel(trainer)).policies == []
+    assert policies(ClientSecurity(ca=renewed / "ca.pem").channel(trainer)).policies == []
 
 
 def test_the_whole_loop_runs_over_tls_with_tokens(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from protos.transport.budget import SlowRefusals
+from protos.security.budget import SlowRefusals
 
 PER_S, EVERY_S = 100.0, 0.01
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env import spool as spool_module
 from real_env import uplink as uplink_module
 from real_env.spool import Spool, SpoolFull
@@ -179,7 +179,7 @@ def test_damaged_and_oversized_sessions_do_not_keep_others_from_being_sent(
     for k in range(3):
         spool.append("s1", transition(k))
     _, address = programs.trainer()
-    uplink = Uplink(address, Access(), spool, "s1", said.append)
+    uplink = Uplink(address, ClientSecurity(), spool, "s1", said.append)
     assert uplink.flush(FLUSH_S)
     uplink.close()
     assert stored(address) == [0, 1, 2]
@@ -198,7 +198,7 @@ def test_a_refused_session_is_listed_with_its_reason_and_discarded(
     for k in range(4):
         spool.append("refused", transition(k))
     _, address = programs.trainer()
-    uplink = Uplink(address, Access(), spool, "refused", lambda words: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "refused", lambda words: None)
     with pytest.raises(RefusedByTrainer, match="plant must have no control characters"):
         uplink.flush(FLUSH_S)
     uplink.close()
@@ -274,7 +274,7 @@ def test_what_a_fast_rig_records_is_gathered_into_few_messages(programs: Program
     _, address = programs.trainer()
     spool, pace = Counting(tmp_path / "spool.sqlite"), threading.Event()
     spool.open_session(session("s1"))
-    uplink = Uplink(address, Access(), spool, "s1", lambda words: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda words: None)
     began, ticks = time.monotonic(), 300
     for k in range(ticks):
         spool.append("s1", transition(k))
@@ -295,7 +295,7 @@ def test_who_waits_for_all_to_be_sent_does_not_wait_for_more_to_gather(
     _, address = programs.trainer()
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session("s1"))
-    uplink = Uplink(address, Access(), spool, "s1", lambda words: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda words: None)
     for k in range(5):
         spool.append("s1", transition(k))
         assert uplink.flush(FLUSH_S)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from protos.transport.access import Access
-from protos.transport.followed_file import FollowedFile
-from protos.transport.tokens import read_grants
+from protos.security.client_security import ClientSecurity
+from protos.security.followed_file import FollowedFile
+from protos.security.tokens import read_grants
 from tests.programs import run
 
 
@@ -53,7 +53,7 @@ def test_a_malformed_token_file_is_named(wrong: str, message: str, tmp_path: Pat
 def test_a_token_travels_over_tls_only(tmp_path: Path) -> None:
     (tmp_path / "a.token").write_text("secret")
     with pytest.raises(ValueError, match=r"--access.token-file needs --access.ca"):
-        Access(token_file=tmp_path / "a.token").channel("127.0.0.1:1")
+        ClientSecurity(token_file=tmp_path / "a.token").channel("127.0.0.1:1")
     refused = run("trainer", "serve", "--port", "0", "--security.tokens", str(tmp_path / "a.token"))
     assert refused.returncode != 0
     assert "--security.tokens needs TLS" in refused.stderr

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uplink import RefusedByTrainer, Uplink
 from tests.plain import session, transition
@@ -39,7 +39,7 @@ def test_a_kill_while_streaming_loses_and_doubles_nothing(programs: Programs, tm
     program, address = programs.trainer(port)
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session())
-    uplink = Uplink(address, Access(), spool, "s1", lambda message: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda message: None)
     halfway = threading.Event()
 
     def record() -> None:
@@ -71,7 +71,9 @@ def test_what_an_earlier_run_left_in_the_spool_is_sent_by_the_next(
         first.append("earlier", transition(sequence))
     first.close()
     _, address = programs.trainer()
-    uplink = Uplink(address, Access(), Spool(tmp_path / "spool.sqlite"), "later", lambda message: None)
+    uplink = Uplink(
+        address, ClientSecurity(), Spool(tmp_path / "spool.sqlite"), "later", lambda message: None
+    )
     assert uplink.flush(timeout=30.0)
     assert stored(address, "earlier") == list(range(70))
     uplink.close()
@@ -85,7 +87,7 @@ def test_a_plant_that_does_not_fit_the_task_is_refused_and_its_data_kept(
     arm = v1.PlantSpec(name="arm", state_names=["a"], action_names=["b"], control_dt_s=0.04)
     spool.open_session(session("s1", arm))
     spool.append("s1", transition(0))
-    uplink = Uplink(address, Access(), spool, "s1", lambda message: None)
+    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda message: None)
     uplink.notify()
     with pytest.raises(RefusedByTrainer, match="plant 'arm' does not fit task cartpole_swingup"):
         uplink.flush(timeout=30.0)
@@ -177,7 +179,7 @@ def test_a_trainer_whose_database_restarts_loses_nothing_and_goes_on_by_itself(
     client, said = TrainerClient(address), []
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session("s1"))
-    uplink = Uplink(address, Access(), spool, "s1", said.append)
+    uplink = Uplink(address, ClientSecurity(), spool, "s1", said.append)
     for sequence in range(100):
         spool.append("s1", transition(sequence))
     uplink.notify()

@@ -8,7 +8,7 @@ import tyro
 
 from protos.operation.command_line import to_the_end, told_version
 from protos.operation.text import printable_lines
-from protos.transport.commands import Certs, Token
+from protos.security.commands import Certs, Token
 from trainer.client import CallFailed
 from trainer.commands.audit import Audit
 from trainer.commands.backup import Backup, Restore

@@ -9,8 +9,8 @@ import grpc
 from protos.hds import v1
 from protos.operation.supervisor import back_off
 from protos.operation.text import printable, shortened
-from protos.transport.access import Access
-from protos.transport.handshake import CertificateRefused
+from protos.security.certificate_refusal import CertificateRefused
+from protos.security.client_security import ClientSecurity
 
 CALL_S = 10.0
 LONG_CALL_S = 300.0
@@ -28,9 +28,9 @@ class CallFailed(RuntimeError):
 class TrainerClient:
     """Calls to the trainer at `host:port`, whose failures are `CallFailed`; so is its absence."""
 
-    def __init__(self, address: str, access: Access | None = None) -> None:
+    def __init__(self, address: str, access: ClientSecurity | None = None) -> None:
         self.address = address
-        self._access = access or Access()
+        self._access = access or ClientSecurity()
         self._channel = self._access.channel(address, CHANNEL_OPTIONS)
         self._wait_until_connected()
         self.experience = v1.ExperienceServiceStub(self._channel)

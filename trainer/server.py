@@ -16,9 +16,9 @@ from protos.operation.event_loop import answer_before_threads_compute
 from protos.operation.lock import InUse, hold
 from protos.operation.private import private_directory
 from protos.operation.supervisor import Supervisor, Troubles
-from protos.transport.address import joined
-from protos.transport.expiry import watch_of
-from protos.transport.serving import ServerSecurity
+from protos.security.address import format_address
+from protos.security.expiry import watch_of
+from protos.security.server_security import ServerSecurity
 from trainer.jobs.manager import SILENT_S, JobManager, remove_half_written
 from trainer.jobs.request import JobRequest, Published
 from trainer.services.experience import ExperienceService
@@ -198,9 +198,9 @@ async def serve(
     garbage.look_seldom()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    authority = security.authority()
+    auth = security.auth_interceptor()
     trainer = Trainer(state_dir, database, not security.authenticates, worker_patience)
-    server = security.server(authority, interceptors=(TellsUnavailable(),))
+    server = security.server(auth, interceptors=(TellsUnavailable(),))
     trainer.add_to(server)
     bound = security.bind(server, host, port)
     stop = asyncio.Event()
@@ -208,10 +208,10 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     supervisor = Supervisor(LOG, Troubles(), final=(InUse,))
     await server.start()
-    print(f"hds-trainer listens on {joined(host, bound)}", flush=True)
+    print(f"hds-trainer listens on {format_address(host, bound)}", flush=True)
     supervisor.keep("running jobs", trainer.jobs.run)
     supervisor.keep("watching the database", trainer.watch)
-    supervisor.keep("ending calls without rights", authority.watch)
+    supervisor.keep("ending calls without rights", auth.watch)
     supervisor.keep("watching certificates", watch_of(security.certificates()).watch)
     supervisor.keep("looking for garbage", garbage.look)
     try:

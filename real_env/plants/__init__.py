@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.plant import Plant
 
 
@@ -24,28 +24,28 @@ def _mujoco_cart_pole(seed: int) -> Plant:
     return cart_pole(seed)
 
 
-def _mujoco(place: str, seed: int, access: Access) -> Plant:
+def _mujoco(place: str, seed: int, access: ClientSecurity) -> Plant:
     del access
     from real_env.plants.mujoco_model import from_file
 
     return from_file(Path(place), seed)
 
 
-def _gymnasium(place: str, seed: int, access: Access) -> Plant:
+def _gymnasium(place: str, seed: int, access: ClientSecurity) -> Plant:
     del access
     from real_env.plants.gymnasium_env import GymnasiumPlant
 
     return GymnasiumPlant(place, seed)
 
 
-def _serial(place: str, seed: int, access: Access) -> Plant:
+def _serial(place: str, seed: int, access: ClientSecurity) -> Plant:
     del seed, access
     from real_env.plants.serial_line import from_file
 
     return from_file(Path(place))
 
 
-def _replay(place: str, seed: int, access: Access) -> Plant:
+def _replay(place: str, seed: int, access: ClientSecurity) -> Plant:
     del seed
     from real_env.plants.replay import from_trainer
 
@@ -60,7 +60,7 @@ PLANTS: dict[str, Callable[[int], Plant]] = {
     "brax-friction": _brax_friction,
     "mujoco-cart-pole": _mujoco_cart_pole,
 }
-KINDS: dict[str, Callable[[str, int, Access], Plant]] = {
+KINDS: dict[str, Callable[[str, int, ClientSecurity], Plant]] = {
     "mujoco": _mujoco,
     "gymnasium": _gymnasium,
     "serial": _serial,
@@ -78,7 +78,7 @@ DESCRIPTIONS = {
 _EXTRAS = {"brax-friction": "sim"}
 
 
-def make_plant(name: str, seed: int, access: Access | None = None) -> Plant:
+def make_plant(name: str, seed: int, access: ClientSecurity | None = None) -> Plant:
     """Build the plant called `name`; see `DESCRIPTIONS` for what there is.
 
     Raises:
@@ -92,7 +92,7 @@ def make_plant(name: str, seed: int, access: Access | None = None) -> Plant:
         if name in PLANTS:
             return PLANTS[name](seed)
         if place and kind in KINDS:
-            return KINDS[kind](place, seed, access or Access())
+            return KINDS[kind](place, seed, access or ClientSecurity())
         if place:
             return _from_file(name, seed)
     except ModuleNotFoundError as error:

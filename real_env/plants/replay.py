@@ -10,13 +10,13 @@ import grpc
 import numpy as np
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.plant import PlantSpec, Reading
 
 CALL_S = 60.0
 
 
-def from_trainer(place: str, access: Access) -> "ReplayPlant":
+def from_trainer(place: str, access: ClientSecurity) -> "ReplayPlant":
     """Return the session at `place`, which is HOST:PORT/SESSION of a trainer.
 
     Raises:

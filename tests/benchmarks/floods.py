@@ -27,7 +27,7 @@ import grpc
 import numpy as np
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from tests.programs import Programs
 from tests.published import TASK, publish_policy
 from tests.test_callers import kinds
@@ -41,7 +41,7 @@ QUICK = ("/grpc.health.v1.Health/Watch", "/hds.v1.PolicyService/Act", "/hds.v1.P
          "/hds.v1.ExperienceService/ListEpisodes")  # fmt: skip
 
 
-async def flood(address: str, method: str, access: Access, seconds: float) -> dict[str, int]:
+async def flood(address: str, method: str, access: ClientSecurity, seconds: float) -> dict[str, int]:
     """Keep 2000 calls open; return how they ended."""
     asks, answers = kinds().get(method, (False, True))
     request = _request(method)
@@ -86,7 +86,7 @@ def _request(method: str) -> bytes:
     return b""
 
 
-async def drive(address: str, access: Access, seconds: float) -> list[float]:
+async def drive(address: str, access: ClientSecurity, seconds: float) -> list[float]:
     """Ask at 100 Hz; return the round trips [s]. One that comes too late delays no other."""
     seen: list[float] = []
     async with access.aio_channel(address) as channel:
@@ -120,7 +120,7 @@ LOOP = asyncio.Runner()
 """One loop for all that this process drives: gRPC's poller stays with the first that it sees."""
 
 
-def driven(address: str, access: Access, seconds: float) -> list[float]:
+def driven(address: str, access: ClientSecurity, seconds: float) -> list[float]:
     """Do `drive` on the loop of this process."""
     return LOOP.run(drive(address, access, seconds))
 
@@ -131,7 +131,12 @@ def p99_ms(times: list[float]) -> float:
 
 
 def measured(
-    rig: tuple[str, Access], method: str, target: str, token: Path | None, ca: Path, quiet: list[float]
+    rig: tuple[str, ClientSecurity],
+    method: str,
+    target: str,
+    token: Path | None,
+    ca: Path,
+    quiet: list[float],
 ) -> tuple[dict[str, Any], list[float]]:
     """Return what the rig saw during a flood of `method`, beside before and after; and what it saw after."""
     words = [target, method, str(ca), str(token or ""), str(FLOOD_S + 2 * SETTLE_S)]
@@ -160,7 +165,7 @@ def main() -> None:
     if sys.argv[1:2] == ["flood"]:
         os.nice(5)
         target, method, ca, token, seconds = sys.argv[2:]
-        access = Access(Path(ca), token_file=Path(token) if token else None)
+        access = ClientSecurity(Path(ca), token_file=Path(token) if token else None)
         print(json.dumps(asyncio.run(flood(target, method, access, float(seconds)))))
         return
     parser = argparse.ArgumentParser(description=__doc__)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uplink import Uplink
 from tests.benchmarks.unattended import disk_of
@@ -170,7 +170,7 @@ def _send_the_rest(place: Place) -> None:
     """Send what was recorded within the last moment, as the next run would."""
     for path in place.spools:
         spool = Spool(path)
-        uplink = Uplink(place.trainer, Access(), spool, "none", print)
+        uplink = Uplink(place.trainer, ClientSecurity(), spool, "none", print)
         uplink.deliver(PATIENCE_S)
         uplink.close()
         spool.close()

@@ -22,8 +22,8 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos.hds import v1
-from protos.transport.access import Access
-from protos.transport.certs import make_certificates
+from protos.security.certs import make_certificates
+from protos.security.client_security import ClientSecurity
 from tests.plain import session, transition
 from tests.plants.beating import last_beat
 from tests.programs import STILL
@@ -77,9 +77,9 @@ class Year:
         address = self.trainer if server == "trainer" else self.controller
         return self.access(who).channel(address, OWN_CONNECTION)
 
-    def access(self, who: str) -> Access:
+    def access(self, who: str) -> ClientSecurity:
         """Return the access of `who`, whose authority's file no fault touches."""
-        return Access(self.ca, token_file=self.site.root / f"{who}.token" if who else None)
+        return ClientSecurity(self.ca, token_file=self.site.root / f"{who}.token" if who else None)
 
     @property
     def ca(self) -> Path:

@@ -29,7 +29,7 @@ import grpc
 import numpy as np
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uplink import Uplink
 from tests.benchmarks.floods import HERTZ, driven
@@ -90,7 +90,7 @@ def acknowledged(address: str, name: str, seconds: float) -> list[float]:
     """Record 100 transitions a second, as a rig does; return how long each took to be acknowledged [s]."""
     spool = TimedSpool(Path.cwd() / f"{name}.sqlite")
     spool.open_session(session(name))
-    uplink = Uplink(address, Access(), spool, name, print)
+    uplink = Uplink(address, ClientSecurity(), spool, name, print)
     start = time.perf_counter()
     for k in range(round(seconds * HERTZ)):
         time.sleep(max(0.0, start + k / HERTZ - time.perf_counter()))
@@ -118,7 +118,7 @@ def streams(trainer: str, controller: str, seconds: float) -> Seen:
     name = next(NAMES)
     storing = threading.Thread(target=lambda: stored.extend(acknowledged(trainer, name, seconds)))
     storing.start()
-    answered = driven(controller, Access(), seconds)
+    answered = driven(controller, ClientSecurity(), seconds)
     storing.join()
     return Seen(*(1e3 * float(np.percentile(times, 99)) for times in (answered, stored)))
 

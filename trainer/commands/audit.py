@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.report.lines import row
@@ -25,7 +25,7 @@ class Audit:
     """Write one JSON object a line, for programs."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Print a line for each.

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from trainer.client import LONG_CALL_S, CallFailed, TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.selecting import Data
@@ -33,7 +33,7 @@ class Experience:
     """Print JSON instead of a table: {"sessions": [...], "collect_s": ...}."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Print it."""
@@ -73,7 +73,7 @@ class Tag:
     """The tag."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Add it."""
@@ -100,7 +100,7 @@ class Forget:
     """Delete; without it, only what would be deleted is shown."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Delete, or say what would be."""

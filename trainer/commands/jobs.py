@@ -7,7 +7,7 @@ import tyro
 
 from protos.hds import v1
 from protos.operation.text import printable
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.gating import labelled, told
@@ -25,7 +25,7 @@ class Jobs:
     """A job's id, to show its figures again."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Print a line for each, or all of one."""
@@ -48,7 +48,7 @@ class Cancel:
     """The job's id, as 'hds-trainer jobs' lists it."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """End it, and print its state."""

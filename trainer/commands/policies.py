@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from protos.words import score_in_words
 from trainer.client import LONG_CALL_S, TrainerClient
 from trainer.commands.address import ADDRESS
@@ -23,7 +23,7 @@ class Policies:
 
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Print a line for each."""
@@ -63,7 +63,7 @@ class Promote:
     """Move it even if its present policy did significantly better on the plant."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Move the label, and print where it pointed."""
@@ -91,7 +91,7 @@ class Prune:
     """Delete; without it, only what would be deleted is shown."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Delete, or say what would be."""

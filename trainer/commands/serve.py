@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from protos.operation import log
+from protos.security.server_security import ServerSecurity
 from protos.state import state_dir
-from protos.transport.serving import ServerSecurity
 from trainer import compilation_cache
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from protos.hds import v1
 from protos.operation.text import printable
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.gating import check_labelled, told, with_gate
@@ -32,7 +32,7 @@ class Train:
     default is the task's own, or 0.9. Where the gate refuses, the exit status is 3."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Queue it, and follow it to its end."""
@@ -74,7 +74,7 @@ class Refit:
     """Share of trajectories from the learned dynamics, in [0, 1]; the default is the trainer's."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Queue it, and follow it to its end."""

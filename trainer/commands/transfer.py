@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from protos.hds import v1
-from protos.transport.access import Access
+from protos.security.client_security import ClientSecurity
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.commands.selecting import Data
@@ -60,7 +60,7 @@ class Import:
     """A tag for its sessions."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Read it, check it, store it, and say what was stored."""
@@ -154,7 +154,7 @@ class Export:
     """What to write; auto goes by the name."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
-    access: Access = field(default_factory=Access)
+    access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Write it."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from protos.hds import v1
 from protos.operation.text import listed, shortened
-from protos.transport.caller import NOBODY, Caller, answering, caller
+from protos.security.caller import NOBODY, Caller, answering, caller
 from trainer.jobs.request import Alive, Failed, JobRequest, Progress, Published
 from trainer.jobs.worker import main as worker_main
 from trainer.store.database import StoreUnavailable

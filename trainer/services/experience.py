@@ -14,7 +14,7 @@ import grpc
 
 from protos.hds import v1
 from protos.operation.text import shortened
-from protos.transport.caller import caller
+from protos.security.caller import caller
 from trainer.services.episode_list import EpisodeList
 from trainer.services.experience_messages import (
     Resolve,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 
-from protos.transport.around import wrapped
+from protos.security.wrap_handler import wrap_handler
 from trainer.store.database import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class TellsUnavailable(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler | None:
         """Return the call's handler, inside of what tells it."""
         handler = await continuation(handler_call_details)
-        return None if handler is None else wrapped(handler, _telling)
+        return None if handler is None else wrap_handler(handler, _telling)
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterator
 
 from protos.operation.text import shortened
-from protos.transport.caller import caller
+from protos.security.caller import caller
 
 
 class Writers:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 
 from protos.operation.lock import InUse, hold
 from protos.operation.private import private_file
-from protos.transport.caller import caller
+from protos.security.caller import caller
 from trainer.store.schema import AUDIT
 from trainer.store.sqlite_file import FileMoved, SQLiteFile
 from trainer.store.turns import Turns

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from protos.control_step import same_step
-from protos.transport.caller import answering
+from protos.security.caller import answering
 from trainer.store.database import WRITES, note, reading, writing
 from trainer.store.records import (
     EVALUATE,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from protos.transport.caller import NOBODY, Caller
+from protos.security.caller import NOBODY, Caller
 
 COLLECT = 1
 EVALUATE = 2

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from protos.transport.tokens import add_token
+from protos.security.tokens import add_token
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Certs:
 
     def run(self) -> None:
         """Write them, and say how they are used."""
-        from protos.transport.certs import make_certificates
+        from protos.security.certs import make_certificates
 
         for path in make_certificates(self.out, self.hosts, self.days):
             print(path)

@@ -1,17 +1,17 @@
-"""What a file says, read anew when the file changes; what was read before stays while it cannot be used."""
+"""A file that is read again when it changes. The last valid content stays while the file is invalid."""
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-LOG = logging.getLogger("transport")
+LOG = logging.getLogger("security")
 T = TypeVar("T")
 Stamp = tuple[int, int, int] | None
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what changes with a file; None where it cannot be seen."""
+    """Return time, size and inode of a file, which change with it; None if it cannot be accessed."""
     try:
         found = path.stat()
     except OSError:
@@ -20,7 +20,7 @@ def stamp(path: Path) -> Stamp:
 
 
 class FollowedFile(Generic[T]):
-    """A file and what `read(path)` makes of it."""
+    """A file and its parsed content, `read(path)`."""
 
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
         """Read it.
@@ -34,7 +34,7 @@ class FollowedFile(Generic[T]):
         self._stamp, self._content = stamp(path), read(path)
 
     def now(self) -> T:
-        """Return what it says; one that cannot be used is tried again the next time."""
+        """Return the content; a file that cannot be read is tried again at the next call."""
         seen = stamp(self.path)
         if seen != self._stamp:
             try:

@@ -1,4 +1,4 @@
-"""Who makes the call that is being answered: for the audit trail and for what is counted by caller."""
+"""The caller of the current RPC, for the audit trail and the rate limits."""
 
 import contextvars
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Caller(NamedTuple):
 
     @property
     def host(self) -> str:
-        """The peer without its port: all connections of one machine."""
+        """The peer without its port, which all connections of one host share."""
         return self.peer.rpartition(":")[0] or self.peer
 
 
@@ -30,15 +30,15 @@ _CALLER: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 
 
 def caller() -> Caller:
-    """Return who makes the call that the current task answers; one without a name outside of any call."""
+    """Return the caller of the RPC that the current task answers; `NOBODY` outside of an RPC."""
     return _CALLER.get(NOBODY)
 
 
 def answering(one: Caller) -> None:
-    """Let the current task answer `one`."""
+    """Set the caller of the RPC that the current task answers."""
     _CALLER.set(one)
 
 
-def peer_of(told: str) -> str:
-    """Return gRPC's name of a peer, which it writes as in a URL."""
-    return unquote(told)
+def peer_of(name: str) -> str:
+    """Return a peer's address from gRPC's name of it, which is percent-encoded."""
+    return unquote(name)

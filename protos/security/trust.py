@@ -1,7 +1,7 @@
-"""Whether a client's certificate is still good, asked again while its connection lasts.
+"""Check the certificates of clients again while their connections are open.
 
-The handshake asks once. An authority that is taken out of the file afterwards, or a certificate that ends,
-would keep what is open; so the certificate that gRPC remembers of the connection is looked at again.
+The TLS handshake checks a certificate once. Without further checks, open streams would survive the removal of
+a CA from the file and the expiry of the certificate. gRPC keeps the certificate of each connection.
 """
 
 import datetime
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from protos.transport.followed_file import FollowedFile
+from protos.security.followed_file import FollowedFile
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 
 class TrustedCertificates:
-    """The authorities of a file, which is read anew when it changes."""
+    """The certificate authorities (CAs) in a file, which is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -29,10 +29,10 @@ class TrustedCertificates:
         self._file = FollowedFile(path, _read)
         self._judged_after = 1
         self._judged: dict[bytes, tuple[bool, datetime.datetime]] = {}
-        """By a certificate's PEM: whether its authority is trusted, and when it ends."""
+        """By a certificate's PEM: whether its CA is trusted, and when it expires."""
 
     def why_not(self, context: grpc.aio.ServicerContext) -> str:
-        """Return why the certificate of the call's connection is not good; empty if it is."""
+        """Return why the certificate of the call's connection is not valid; empty if it is."""
         authorities = self._file.now()
         if self._judged_after != self._file.readings:
             self._judged_after = self._file.readings
@@ -40,7 +40,7 @@ class TrustedCertificates:
         shown = context.auth_context()
         told = shown.get("x509_pem_cert_chain") or shown.get("x509_pem_cert")
         if not told:
-            return ""  # the handshake let it through; there is none without a certificate
+            return ""  # there is no certificate, and the handshake required none
         pem = bytes(next(iter(told)))
         if pem not in self._judged:
             if len(self._judged) > 1_000:
@@ -59,7 +59,7 @@ class TrustedCertificates:
         from cryptography.exceptions import InvalidSignature
 
         chain = x509.load_pem_x509_certificates(pem)
-        for certificate in chain:  # the client's own first, then those between it and the authority
+        for certificate in chain:  # the client's own first, then intermediate ones
             for authority in authorities:
                 try:
                     certificate.verify_directly_issued_by(authority)
@@ -69,7 +69,7 @@ class TrustedCertificates:
         return False, chain[0].not_valid_after_utc
 
     def readings(self) -> int:
-        """Return how often the file was read; who is trusted may be others after each."""
+        """Return how often the file was read; the trusted CAs may change with each reading."""
         self._file.now()
         return self._file.readings
 

@@ -1,11 +1,12 @@
-"""Which right each call needs.
+"""The right that each call needs.
 
     act     be served with actions
     log     store transitions, and see what policies did on the plant
     read    see policies, episodes and jobs, and download policies; a controller needs it of its trainer
     admin   train, move labels, roll back, shadow, see the audit trail; and read
 
-A call that stands nowhere here needs `admin`; health needs nothing, so that whatever watches a server can.
+A method that is not listed needs `admin`. Health checks need no right, so that monitoring works without a
+token.
 """
 
 RIGHTS = ("act", "log", "read", "admin")
@@ -47,5 +48,5 @@ NEEDED = {
 
 
 def needed(method: str) -> frozenset[str]:
-    """Return the rights of which `method` needs one."""
+    """Return the rights for `method`; one of them suffices."""
     return NEEDED.get(method, frozenset({"admin"}))

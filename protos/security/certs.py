@@ -1,6 +1,6 @@
-"""Certificates for development: an authority of one's own, and a server's and a client's certificate from it.
+"""Certificates for development: a CA, and a server's and a client's certificate that it signs.
 
-For real use take the certificates of your organisation's authority.
+In production, use certificates of your organisation's CA.
 """
 
 import datetime
@@ -62,7 +62,7 @@ def _issue(
     hosts: Iterable[str] = (),
     usage: x509.ObjectIdentifier | None = None,
 ) -> _Pair:
-    """Return a certificate of `ca`, or of itself, which makes it an authority."""
+    """Return a certificate signed by `ca`; without one, a CA that signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
     issuer, signer = (ca.certificate.subject, ca.key) if ca else (subject, key)

@@ -1,9 +1,8 @@
-"""The interceptor that every call passes: who calls, may they, and is there room for them.
+"""Server interceptor for authentication, authorisation and rate limits.
 
-A call is let through with a token or a certificate that has its right; where the server asks for neither,
-everybody is let through. Whoever has not proved who it is shares a small budget with all others of that kind;
-whoever has, has one of its own. Calls go on only while their token or certificate is good: `watch` ends those
-whose was taken away.
+A call needs a token or a certificate that has the right for its method. A server without tokens and client
+certificates accepts every caller. Each authenticated caller has a budget of its own; all others share a small
+one. `watch` ends open calls whose token or certificate is revoked.
 """
 
 import asyncio
@@ -16,33 +15,33 @@ from typing import Any
 
 import grpc
 
-from protos.transport.around import wrapped
-from protos.transport.budget import Budget, SlowRefusals, UsedUp
-from protos.transport.caller import ANYBODY, Caller, answering, peer_of
-from protos.transport.rights import OPEN, needed
-from protos.transport.tokens import Grant, TokenFile
-from protos.transport.trust import TrustedCertificates
+from protos.security.budget import Budget, SlowRefusals, UsedUp
+from protos.security.caller import ANYBODY, Caller, answering, peer_of
+from protos.security.rights import OPEN, needed
+from protos.security.tokens import Grant, TokenFile
+from protos.security.trust import TrustedCertificates
+from protos.security.wrap_handler import wrap_handler
 
-LOG = logging.getLogger("transport")
+LOG = logging.getLogger("security")
 HEADER, SCHEME = "authorization", "Bearer "
 WATCH_S, LOOK_S = 1.0, 3.0
 TOGETHER = 10
-"""Calls that are looked at in one turn of the event loop."""
+"""Open calls that are checked in one turn of the event loop."""
 KEPT = 1_000
-"""Budgets in memory; of callers that have no call open the oldest goes first."""
+"""Budgets kept in memory. The oldest one of a caller without an open call is dropped first."""
 Refusal = tuple[grpc.StatusCode, str]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What callers may take.
+    """Limits of callers.
 
     Attributes:
-        unknown: calls at a time of all that have not proved who they are.
-        unknown_by_host: of those of one machine.
-        unknown_per_s: calls a second of all of them.
-        known: calls at a time of one token, certificate or, where none is asked for, of everybody.
-        known_per_s: calls a second of one.
+        unknown: concurrent calls of all unauthenticated callers together.
+        unknown_by_host: concurrent calls of the unauthenticated callers on one host.
+        unknown_per_s: calls per second of all unauthenticated callers together.
+        known: concurrent calls of one token or certificate; of all callers if the server asks for neither.
+        known_per_s: calls per second of one token or certificate.
     """
 
     unknown: int = 64
@@ -54,15 +53,15 @@ class Bounds:
 
 @dataclass(eq=False)
 class _Open:
-    """A call under way: what is asked of it again and again, and what to say if it must end."""
+    """An open call: `refusal()` checks it again, `ended` is the status it was ended with."""
 
     task: asyncio.Task[Any]
     refusal: Callable[[], Refusal | None]
     ended: Refusal | None = None
 
 
-class Authority(grpc.aio.ServerInterceptor):
-    """Asks each call who makes it, as it begins and for as long as it lasts. Lives in one event loop."""
+class AuthInterceptor(grpc.aio.ServerInterceptor):
+    """Authenticates each call when it begins and while it is open. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -70,7 +69,7 @@ class Authority(grpc.aio.ServerInterceptor):
         trusted: TrustedCertificates | None,
         bounds: Bounds | None = None,
     ) -> None:
-        """Ask for `tokens`, or certificates of `trusted`; where both are None, everybody is let through."""
+        """Require `tokens`, or certificates of `trusted`; accept every caller if both are None."""
         self._tokens, self._trusted = tokens, trusted
         self._bounds = bounds or Bounds()
         b = self._bounds
@@ -85,7 +84,7 @@ class Authority(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
-        """Return the call's handler, inside of what asks who calls."""
+        """Return the handler of the call, wrapped in its authentication."""
         handler, call = await continuation(handler_call_details), handler_call_details
         if handler is None:
             return None
@@ -93,12 +92,12 @@ class Authority(grpc.aio.ServerInterceptor):
         metadata: Any = call.invocation_metadata  # pyright: ignore[reportAttributeAccessIssue]
         given = dict(metadata or ()).get(HEADER, "")
         token = given.removeprefix(SCHEME) if isinstance(given, str) and given.startswith(SCHEME) else ""
-        return wrapped(handler, lambda context: self._around(context, method, token))
+        return wrap_handler(handler, lambda context: self._around(context, method, token))
 
     async def watch(self) -> None:
-        """End calls whose token or certificate is no longer good, for ever.
+        """End calls whose token or certificate is no longer valid, forever.
 
-        They are looked at when one of the files has been read anew, and now and then, for certificates end.
+        Open calls are checked when a file has changed, and every few seconds, because certificates expire.
         """
         seen, looked = self._readings(), time.monotonic()
         while True:
@@ -109,7 +108,7 @@ class Authority(grpc.aio.ServerInterceptor):
                 await self._end_refused()
 
     def _readings(self) -> list[int]:
-        """Return how often each file was read, after a look whether it has changed."""
+        """Return how often each file was read; read those that have changed."""
         return [file.readings() for file in (self._tokens, self._trusted) if file is not None]
 
     async def _end_refused(self) -> None:
@@ -118,7 +117,7 @@ class Authority(grpc.aio.ServerInterceptor):
                 call.ended = why
                 call.task.cancel()
             if number % TOGETHER == TOGETHER - 1:
-                await asyncio.sleep(0)  # others are served meanwhile
+                await asyncio.sleep(0)  # let other calls run
 
     @contextlib.asynccontextmanager
     async def _around(
@@ -161,7 +160,7 @@ class Authority(grpc.aio.ServerInterceptor):
     def _judged(
         self, context: grpc.aio.ServicerContext, method: str, token: str
     ) -> tuple[str, Refusal | None]:
-        """Return who calls, empty if that is not known, and why they must not; None if they may."""
+        """Return the caller's name, empty if unknown, and why the call is refused, None if it is allowed."""
         if self._trusted is not None and (untrusted := self._trusted.why_not(context)):
             return "", (grpc.StatusCode.UNAUTHENTICATED, untrusted)
         if self._tokens is None:

@@ -1,4 +1,4 @@
-"""A server's side of security: TLS, tokens, and what a public address needs."""
+"""TLS and authentication of a server, and what a public address requires."""
 
 import logging
 import ssl
@@ -8,27 +8,27 @@ from pathlib import Path
 
 import grpc
 
-from protos.transport.address import check_port, is_loopback, joined
-from protos.transport.authority import Authority, Bounds
-from protos.transport.tokens import TokenFile
-from protos.transport.trust import TrustedCertificates
+from protos.security.address import check_port, format_address, is_loopback
+from protos.security.auth_interceptor import AuthInterceptor, Bounds
+from protos.security.tokens import TokenFile
+from protos.security.trust import TrustedCertificates
 
-LOG = logging.getLogger("transport")
+LOG = logging.getLogger("security")
 HANDSHAKE_MS = 10_000
 IDLE_CONNECTION_MS = 600_000
 LARGEST_MESSAGE = 4 << 20
 CALLS = 2_000
-"""Calls at a time, over all callers; what each caller may have of them, `Authority` says."""
+"""Concurrent calls of all callers together; `AuthInterceptor` limits each caller."""
 CONNECTIONS, CALLS_OF_CONNECTION = 1_000, 32
 CALM_S = 0.25
-"""How long the first connection after a renewal waits, and whoever comes behind it, before gRPC replaces the
-certificate [s]. Others that have just passed this point still use what is then freed (grpc/grpc issue 36693,
-a crash on a busy machine); gRPC lets nobody pass meanwhile, so that they are done by then."""
+"""Delay before a renewed certificate is handed to gRPC, which then frees the previous one [s]. Handshakes
+that have just begun still use that (use after free, grpc/grpc issue 36693). gRPC holds back new handshakes
+during the delay, so those that have begun are over at its end."""
 
 
 @dataclass(frozen=True)
 class ServerSecurity:
-    """Who may connect. Certificates and tokens are read anew when their files change."""
+    """Who may connect. Certificates and tokens are read again when their files change."""
 
     certificate: Path | None = None
     """Serve TLS with this certificate (chain) in PEM."""
@@ -42,10 +42,10 @@ class ServerSecurity:
     """Listen on a public address although TLS or authentication is missing."""
 
     def check(self, host: str, port: int = 0) -> None:
-        """Check the options, and that they are enough for `host`.
+        """Check the options, and that they suffice for `host`.
 
         Raises:
-            ValueError: naming what is missing and what would help.
+            ValueError: naming what is missing and the options that add it.
             OSError: a file cannot be read.
         """
         check_port("--port", port)
@@ -70,38 +70,40 @@ class ServerSecurity:
 
     @property
     def authenticates(self) -> bool:
-        """Whether a client has to prove who it is."""
+        """Whether clients must authenticate."""
         return self.tokens is not None or self.client_ca is not None
 
     def certificates(self) -> tuple[Path, ...]:
-        """Return the files of certificates that the server uses."""
+        """Return the certificate files that the server uses."""
         return tuple(path for path in (self.certificate, self.client_ca) if path is not None)
 
-    def authority(self, bounds: Bounds | None = None) -> Authority:
-        """Return what asks each call who makes it; made inside the event loop, whose `watch` is to be run.
+    def auth_interceptor(self, bounds: Bounds | None = None) -> AuthInterceptor:
+        """Return the interceptor that authenticates calls.
+
+        Call this inside the event loop, and run the interceptor's `watch`.
 
         Raises:
-            ValueError: tokens or authorities cannot be used.
+            ValueError: tokens or CAs are invalid.
             OSError: they cannot be read.
         """
         tokens = None if self.tokens is None else TokenFile(self.tokens)
         trusted = None if self.client_ca is None else TrustedCertificates(self.client_ca)
-        return Authority(tokens, trusted, bounds)
+        return AuthInterceptor(tokens, trusted, bounds)
 
     def server(
         self,
-        authority: Authority,
+        auth: AuthInterceptor,
         options: tuple[tuple[str, int], ...] = (),
         interceptors: tuple[grpc.aio.ServerInterceptor, ...] = (),
     ) -> grpc.aio.Server:
-        """Return a server whose calls pass `authority` first, with bounds on what clients may hold.
+        """Return a server with limits on connections, calls and messages.
 
-        `interceptors` see what it lets through.
+        Calls pass `auth` first, then `interceptors`.
         """
         bounds = (
-            ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients keep idle streams alive
-            ("grpc.keepalive_time_ms", 10_000),  # a client that died without a word is noticed
+            ("grpc.so_reuseport", 0),  # a second server on the port is an error
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients ping idle connections
+            ("grpc.keepalive_time_ms", 10_000),  # detects dead clients
             ("grpc.keepalive_timeout_ms", 5_000),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
             ("grpc.max_connection_idle_ms", IDLE_CONNECTION_MS),
@@ -109,9 +111,9 @@ class ServerSecurity:
             ("grpc.max_concurrent_streams", CALLS_OF_CONNECTION),
         )
         given = {"grpc.max_receive_message_length": LARGEST_MESSAGE} | dict(bounds) | dict(options)
-        around = (authority, *interceptors)
+        all_interceptors = (auth, *interceptors)
         return grpc.aio.server(
-            interceptors=around, options=tuple(given.items()), maximum_concurrent_rpcs=CALLS
+            interceptors=all_interceptors, options=tuple(given.items()), maximum_concurrent_rpcs=CALLS
         )
 
     def bind(self, server: grpc.aio.Server, host: str, port: int) -> int:
@@ -122,7 +124,7 @@ class ServerSecurity:
             ValueError: see `check`; or certificate and key are no pair in PEM.
         """
         self.check(host, port)
-        address = joined(host, port)
+        address = format_address(host, port)
         try:
             if self.certificate is None:
                 return server.add_insecure_port(address)
@@ -131,7 +133,7 @@ class ServerSecurity:
             raise OSError(f"cannot listen on {address}: the port is in use or not allowed") from error
 
     def stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Return what changes when one of the files of TLS does."""
+        """Return the stamps of the TLS files."""
         stats = (path.stat() if path else None for path in (self.certificate, self.key, self.client_ca))
         return tuple((found.st_mtime_ns, found.st_size, found.st_ino) if found else None for found in stats)
 
@@ -144,7 +146,7 @@ class ServerSecurity:
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
 
     def _credentials(self) -> grpc.ServerCredentials:
-        """Return TLS credentials that follow their files: certificates end, and servers run for months."""
+        """Return TLS credentials that are renewed when their files change."""
         seen = [self.stamps()]
 
         def renewed() -> grpc.ServerCertificateConfiguration | None:

@@ -1,9 +1,8 @@
-"""Why a TLS connection does not come about, told to the client.
+"""Report a client certificate that a server rejects as UNAUTHENTICATED.
 
-A gRPC server in Python can only require a client's certificate, not look at one and answer. One of another
-authority therefore ends in the handshake: the server hangs up, before any call, and gRPC calls that
-UNAVAILABLE, as if the server were away. Here it is told as what it is, UNAUTHENTICATED, so that nobody waits
-for a server that will never let them in.
+A gRPC server in Python rejects an untrusted client certificate in the TLS handshake: it closes the
+connection, and gRPC reports UNAVAILABLE, as if the server were down. A client would retry forever. This
+module probes the handshake after UNAVAILABLE, and raises UNAUTHENTICATED if the certificate is the reason.
 """
 
 import socket
@@ -16,13 +15,13 @@ import grpc
 
 PROBE_S = 2.0
 PROBES = 2
-"""A server that is being restarted hangs up, too; it does not twice."""
+"""A server that restarts closes a connection too, but not twice."""
 
 
 def refuses_certificate(address: str, ca: Path, certificate: Path | None, key: Path | None) -> bool:
-    """Return whether the server at host:port takes part in the handshake and then hangs up, each time.
+    """Return whether the server at host:port begins the handshake and then closes the connection, each time.
 
-    A gRPC server that accepts the client speaks first: with the settings of HTTP/2.
+    A gRPC server that accepts the client sends its HTTP/2 settings first.
     """
     return all(_hangs_up(address, ca, certificate, key) for _ in range(PROBES))
 
@@ -47,7 +46,7 @@ def _hangs_up(address: str, ca: Path, certificate: Path | None, key: Path | None
 
 
 class CertificateRefused(grpc.RpcError, grpc.Call):
-    """A call that never was: the server does not accept this client's certificate, or it has none."""
+    """Raised in place of UNAVAILABLE when the server rejects the client's certificate, or requires one."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
@@ -93,12 +92,12 @@ class CertificateRefused(grpc.RpcError, grpc.Call):
         return False
 
 
-class TellsRefusal(
+class CertificateRefusalInterceptor(
     grpc.UnaryUnaryClientInterceptor,
     grpc.UnaryStreamClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Turns the UNAVAILABLE of a call into `CertificateRefused` where `refused` says so."""
+    """Turns UNAVAILABLE into `CertificateRefused` if `refused()` confirms it."""
 
     def __init__(self, address: str, refused: Callable[[], bool]) -> None:
         self._address, self._refused = address, refused
@@ -111,37 +110,37 @@ class TellsRefusal(
         return outcome
 
     def intercept_unary_stream(self, continuation: Callable, client_call_details: Any, request: Any) -> Any:
-        """Return the call, whose iteration tells."""
-        return _Told(continuation(client_call_details, request), self._retold)
+        """Return the call, whose iteration raises."""
+        return _CheckedCall(continuation(client_call_details, request), self._checked)
 
     def intercept_stream_stream(
         self, continuation: Callable, client_call_details: Any, request_iterator: Iterator
     ) -> Any:
-        """Return the call, whose iteration tells."""
-        return _Told(continuation(client_call_details, request_iterator), self._retold)
+        """Return the call, whose iteration raises."""
+        return _CheckedCall(continuation(client_call_details, request_iterator), self._checked)
 
-    def _retold(self, error: grpc.RpcError) -> grpc.RpcError:
+    def _checked(self, error: grpc.RpcError) -> grpc.RpcError:
         unavailable = isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.UNAVAILABLE
         return CertificateRefused(self._address) if unavailable and self._refused() else error
 
 
-class _Told:
-    """A call with answers to iterate over; all else is the call's own."""
+class _CheckedCall:
+    """A streaming call whose errors pass `check`; everything else is delegated."""
 
-    def __init__(self, call: Any, retold: Callable[[grpc.RpcError], grpc.RpcError]) -> None:
-        self._call, self._retold = call, retold
+    def __init__(self, call: Any, check: Callable[[grpc.RpcError], grpc.RpcError]) -> None:
+        self._call, self._checked = call, check
 
-    def __iter__(self) -> "_Told":
+    def __iter__(self) -> "_CheckedCall":
         return self
 
     def __next__(self) -> Any:
         try:
             return next(self._call)
         except grpc.RpcError as error:
-            told = self._retold(error)
-            if told is error:
+            checked = self._checked(error)
+            if checked is error:
                 raise
-            raise told from error
+            raise checked from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)

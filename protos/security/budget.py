@@ -1,7 +1,7 @@
-"""How much of a server one caller may take, so that there is something left for the others.
+"""Rate limits of callers.
 
-A call that comes while its budget is used up waits, and is refused if that takes long: what floods a server
-is slowed down by its own calls, which all wait.
+A call beyond its caller's budget waits for its turn, and is refused if that is too far off. A client that
+floods a server is slowed down by its own waiting calls.
 """
 
 import asyncio
@@ -11,35 +11,35 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 TURN_S = 2.0
-"""How long a call may wait for its turn."""
+"""The longest wait for a turn [s]."""
 REFUSED_PER_S, SLOWED = 50.0, 1_500
-"""So many refusals are sent a second, while not more than so many wait for theirs."""
+"""Refusals per second, and how many may wait to be sent."""
 
 
 class UsedUp(RuntimeError):
-    """A budget is used up; the message says whose, and what it is."""
+    """A budget is used up. The message names it and its limit."""
 
 
 @dataclass
 class Budget:
-    """Calls at a time, and calls a second over a longer time; a burst uses what was not used before."""
+    """A limit of concurrent calls, and a rate limit with bursts."""
 
     whose: str
     at_a_time: int
     per_s: float
     burst: int
     by_host: int = 0
-    """Calls at a time of one machine; 0 bounds it by all of them."""
+    """Concurrent calls of one host; 0 for no limit of its own."""
     open: int = 0
     hosts: Counter[str] = field(default_factory=Counter)
     now: Callable[[], float] = time.monotonic
     _turn_at: float = 0.0
 
     def enter(self, host: str) -> float:
-        """Take a place and return how long to wait for the turn [s]; `leave` gives it back.
+        """Count a call and return how long it has to wait [s]; `leave` ends it.
 
         Raises:
-            UsedUp: there is no place, or the turn is too far off.
+            UsedUp: too many calls are open, or the turn is too far off.
         """
         if self.open >= self.at_a_time:
             raise UsedUp(
@@ -60,7 +60,7 @@ class Budget:
         return max(0.0, wait)
 
     def leave(self, host: str) -> None:
-        """Give a place back."""
+        """Count the end of a call."""
         self.open -= 1
         self.hosts[host] -= 1
         if not self.hosts[host]:
@@ -68,14 +68,14 @@ class Budget:
 
 
 class SlowRefusals:
-    """Refusals, so many a second over all: who asks again as soon as it is answered, asks seldom."""
+    """Sends refusals at a fixed rate, so that clients that retry at once retry slowly."""
 
     def __init__(self, per_s: float = REFUSED_PER_S, most: int = SLOWED) -> None:
         self._every, self._most = 1.0 / per_s, most
         self._waiting, self._next = 0, 0.0
 
     async def wait(self) -> None:
-        """Return when a refusal may be sent; at once if too many wait already."""
+        """Wait until a refusal may be sent; do not wait if too many wait already."""
         if self._waiting >= self._most:
             return
         now = time.monotonic()
@@ -85,5 +85,5 @@ class SlowRefusals:
             await asyncio.sleep(at - now)
         finally:
             self._waiting -= 1
-            if not self._waiting:  # those that went before their turn keep nobody waiting
+            if not self._waiting:  # cancelled calls leave no delay behind
                 self._next = min(self._next, time.monotonic())

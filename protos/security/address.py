@@ -1,17 +1,17 @@
-"""Addresses: host and port together, and whether a host is this machine alone."""
+"""Addresses of servers: host and port, loopback or public."""
 
 import ipaddress
 
 LARGEST_PORT = 65_535
 
 
-def joined(host: str, port: int) -> str:
+def format_address(host: str, port: int) -> str:
     """Return host:port, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host.strip("[]") else f"{host}:{port}"
 
 
 def check_port(name: str, port: int, least: int = 0) -> None:
-    """Check that a port can be one.
+    """Check that a port number is valid.
 
     Raises:
         ValueError: naming the option and the bounds.
@@ -21,10 +21,10 @@ def check_port(name: str, port: int, least: int = 0) -> None:
 
 
 def check_address(address: str) -> None:
-    """Check that `address` is host:port, or a target as gRPC writes it, such as dns:///host:port.
+    """Check that `address` is host:port, or a gRPC target such as dns:///host:port.
 
     Raises:
-        ValueError: saying what is wrong with it.
+        ValueError: saying what is wrong.
     """
     if "/" in address:
         return
@@ -35,7 +35,7 @@ def check_address(address: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach `host`; of names, only localhost."""
+    """Return whether `host` is a loopback address or `localhost`; other names are not resolved."""
     bare = host.strip("[]")
     if bare == "localhost":
         return True

@@ -5,8 +5,8 @@
     rights = ["act", "log"]
     sha256 = "…"
 
-A token has 256 random bits, so a plain digest cannot be guessed from. Where TLS is mutual, the file may also
-give rights to the holder of a certificate, by its common name:
+A token has 256 random bits, so a plain digest is safe against guessing. With mutual TLS, the file may also
+grant rights to the holder of a certificate, by its common name:
 
     [[certificate]]
     name = "rig-2"
@@ -20,21 +20,21 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-from protos.transport.followed_file import FollowedFile
-from protos.transport.rights import RIGHTS
+from protos.security.followed_file import FollowedFile
+from protos.security.rights import RIGHTS
 
 _NAME = re.compile(r"[A-Za-z0-9_. -]{1,64}")
 
 
 class Grant(NamedTuple):
-    """Whose token it is and what it may do."""
+    """The name and rights of a token or certificate."""
 
     name: str
     rights: frozenset[str]
 
 
 class Grants(NamedTuple):
-    """What a file grants: by the digest of a token, and by the common name of a certificate."""
+    """The grants of a file, by the digest of a token and by the common name of a certificate."""
 
     tokens: dict[str, Grant]
     certificates: dict[str, Grant]
@@ -63,14 +63,14 @@ def read_grants(path: Path) -> Grants:
         ValueError: naming the file and what is wrong.
     """
     try:
-        told = tomllib.loads(path.read_text())
+        entries = tomllib.loads(path.read_text())
         found = Grants({}, {})
-        if unknown := sorted(set(told) - {"token", "certificate"}):
+        if unknown := sorted(set(entries) - {"token", "certificate"}):
             raise ValueError(f"unknown entry {unknown[0]!r}; there are [[token]] and [[certificate]]")
-        for entry in told.get("certificate", []):
+        for entry in entries.get("certificate", []):
             _check(entry.get("name"), entry.get("rights"))
             found.certificates[entry["name"]] = Grant(entry["name"], frozenset(entry["rights"]))
-        for entry in told.get("token", []):
+        for entry in entries.get("token", []):
             _check(entry.get("name"), entry.get("rights"))
             digest = str(entry.get("sha256", "")).lower()
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
@@ -82,7 +82,7 @@ def read_grants(path: Path) -> Grants:
 
 
 def add_token(path: Path, name: str, rights: tuple[str, ...]) -> str:
-    """Make a token, add its digest to the file, and return it; it can't be had from the file again.
+    """Create a token, add its digest to the file, and return it. The file does not reveal it again.
 
     Raises:
         OSError: the file cannot be written.
@@ -101,7 +101,7 @@ def add_token(path: Path, name: str, rights: tuple[str, ...]) -> str:
 
 
 class TokenFile:
-    """The grants of a file, read anew when it changes, so that a token is revoked without a restart."""
+    """The grants of a file. It is read again when it changes, so tokens are revoked without a restart."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -112,14 +112,14 @@ class TokenFile:
         self._file = FollowedFile(path, read_grants)
 
     def find(self, token: str) -> Grant | None:
-        """Return what `token` may do, None if it is not known."""
+        """Return the grant of `token`, None if it is unknown."""
         return self._file.now().tokens.get(_digest(token))
 
     def of_certificate(self, name: str) -> Grant | None:
-        """Return what the holder of a certificate with this common name may do, None if it is not listed."""
+        """Return the grant of certificates with this common name, None if it is not listed."""
         return self._file.now().certificates.get(name)
 
     def readings(self) -> int:
-        """Return how often the file was read; what is granted may be another thing after each."""
+        """Return how often the file was read; the grants may change with each reading."""
         self._file.now()
         return self._file.readings

@@ -1,4 +1,4 @@
-"""A handler of a call with something before, after or around it, whatever streams it has."""
+"""Wrap an RPC handler of any arity in an async context manager."""
 
 import inspect
 import traceback
@@ -9,13 +9,13 @@ from typing import Any
 import grpc
 
 Around = Callable[[grpc.aio.ServicerContext], AbstractAsyncContextManager[None]]
-"""`(context) -> what the handler runs inside of`; it may abort the call."""
+"""`(context) -> context manager` that the handler runs in; it may abort the call."""
 
 
-def wrapped(handler: Any, around: Around) -> grpc.RpcMethodHandler:
-    """Return a handler of the same kind that runs inside of `around`.
+def wrap_handler(handler: Any, around: Around) -> grpc.RpcMethodHandler:
+    """Return a handler of the same arity that runs inside `around(context)`.
 
-    A single request is parsed in there too: one that is refused costs no more than its bytes.
+    A unary request is parsed inside as well, so that a rejected call costs no parsing.
     """
     kind = f"{'stream' if handler.request_streaming else 'unary'}_"
     kind += "stream" if handler.response_streaming else "unary"
@@ -26,7 +26,7 @@ def wrapped(handler: Any, around: Around) -> grpc.RpcMethodHandler:
     async def parsed(request: Any, context: grpc.aio.ServicerContext) -> Any:
         try:
             return parse(request) if parse else request
-        except Exception as error:  # whatever a parser raises at bytes that are no message
+        except Exception as error:  # any error of a parser means that the bytes are no message
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, f"the request cannot be parsed ({type(error).__name__})"
             )
@@ -36,7 +36,7 @@ def wrapped(handler: Any, around: Around) -> grpc.RpcMethodHandler:
             async with around(context):
                 return await inner(await parsed(request, context), context)
         except grpc.aio.AbortError as error:
-            _part_from_call(error)
+            _break_cycle(error)
             del request, context
             raise
 
@@ -46,22 +46,22 @@ def wrapped(handler: Any, around: Around) -> grpc.RpcMethodHandler:
                 async for response in inner(await parsed(request, context), context):
                     yield response
         except grpc.aio.AbortError as error:
-            _part_from_call(error)
+            _break_cycle(error)
             del request, context
             raise
 
-    yields = inspect.isasyncgenfunction(inner)  # others write their responses to the context themselves
+    yields = inspect.isasyncgenfunction(inner)  # other handlers write to the context themselves
     behaviour: Any = answer_stream if yields else answer
     make = getattr(grpc, f"{kind}_rpc_method_handler")
     native = None if parse else handler.request_deserializer
     return make(behaviour, native, handler.response_serializer)
 
 
-def _part_from_call(error: BaseException) -> None:
-    """Let go of a call that was aborted with `error`, but for what the caller's own frame holds.
+def _break_cycle(error: BaseException) -> None:
+    """Break the reference cycle between an aborted call and `error`; the caller's own frame is left to it.
 
-    gRPC keeps the error with the call, and the error's traceback keeps the call: thousands of them would wait
-    for the garbage collector, and then all of them would be freed while nobody is answered.
+    gRPC stores the error in the call, and the error's traceback refers to the call. Thousands of such cycles
+    would be freed in one garbage collection, which stops all other work.
     """
     traceback.clear_frames(error.__traceback__)
     error.__traceback__ = error.__context__ = None

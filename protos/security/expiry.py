@@ -1,4 +1,4 @@
-"""When certificates end, told in time: thirty days before, and every day from then on."""
+"""Warnings of certificates that expire: daily, from thirty days before."""
 
 import asyncio
 import datetime
@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-LOG = logging.getLogger("transport")
+LOG = logging.getLogger("security")
 WARNED_S = 30 * 86_400.0
-"""How long before its end a certificate is warned of [s]."""
+"""How long before the expiry warnings begin [s]."""
 LOOK_S, AGAIN_S = 600.0, 86_400.0
 """How often the files are read, and how often a warning is repeated [s]."""
 NEEDS = "the ends of certificates are not watched: that needs the extra 'tls' (pip install 'hds[tls]')"
 
 
 class Expiry(NamedTuple):
-    """The certificate in a file that ends first; `until_s` in seconds since 1970-01-01 UTC."""
+    """The certificate in a file that expires first; `until_s` in seconds since 1970-01-01 UTC."""
 
     path: Path
     until_s: float
 
     def words(self, now_s: float) -> str:
-        """Return when it ends, in words."""
+        """Return a message that says when it expires."""
         until = datetime.datetime.fromtimestamp(self.until_s, datetime.UTC)
         left = self.until_s - now_s
         when = f"ends in {left / 86_400:.0f} days" if left > 0 else "has ended"
@@ -31,7 +31,7 @@ class Expiry(NamedTuple):
 
 
 def expiries(paths: Iterable[Path]) -> list[Expiry]:
-    """Return when the certificates in files end; a file that cannot be read is left out.
+    """Return when the certificates in files expire; skip files that cannot be read.
 
     Raises:
         ModuleNotFoundError: the extra 'tls' is missing.
@@ -49,7 +49,7 @@ def expiries(paths: Iterable[Path]) -> list[Expiry]:
 
 
 class ExpiryWatch:
-    """Looks at files of certificates, and says which end soon."""
+    """Checks files of certificates, and warns of those that expire soon."""
 
     def __init__(self, paths: Iterable[Path], say: Callable[[str], None], now: Callable[[], float]) -> None:
         """Watch `paths`; `now()` is the time [s since 1970-01-01 UTC]."""
@@ -58,7 +58,7 @@ class ExpiryWatch:
         self.found: list[Expiry] = []
 
     def look(self) -> None:
-        """Read the files, and warn of those that end within thirty days, once a day."""
+        """Read the files, and warn once a day of certificates that expire within thirty days."""
         if not self._paths:
             return
         try:
@@ -71,12 +71,12 @@ class ExpiryWatch:
                 self._say_at_times(one.path, one.words(self._now()))
 
     def warnings(self) -> list[str]:
-        """Return in words which end within thirty days."""
+        """Return a warning for each certificate that expires within thirty days."""
         now = self._now()
         return [one.words(now) for one in self.found if one.until_s - now < WARNED_S]
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Check forever."""
         while True:
             await asyncio.to_thread(self.look)
             await asyncio.sleep(LOOK_S)
@@ -89,5 +89,5 @@ class ExpiryWatch:
 
 
 def watch_of(paths: Iterable[Path]) -> ExpiryWatch:
-    """Return a watch that warns in the log."""
+    """Return a watch that writes its warnings to the log."""
     return ExpiryWatch(paths, LOG.warning, time.time)

@@ -1,7 +1,6 @@
-"""A client's side of security: channels with TLS, and with a certificate or a token where asked for.
+"""Secure channels of a client: TLS, client certificates and tokens.
 
-Files are followed: a token is read anew for the next call when its file has changed, authority and
-certificate for the next connection.
+A changed token file takes effect with the next call, a changed CA or certificate with the next connection.
 """
 
 import logging
@@ -13,21 +12,21 @@ from typing import Generic, TypeVar
 
 import grpc
 
-from protos.transport.address import check_address
-from protos.transport.followed_file import FollowedFile, Stamp, stamp
-from protos.transport.handshake import TellsRefusal, refuses_certificate
+from protos.security.address import check_address
+from protos.security.certificate_refusal import CertificateRefusalInterceptor, refuses_certificate
+from protos.security.followed_file import FollowedFile, Stamp, stamp
 
-LOG = logging.getLogger("transport")
+LOG = logging.getLogger("security")
 Options = tuple[tuple[str, int], ...]
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Access:
-    """How to get in at a server that is secured."""
+class ClientSecurity:
+    """TLS and authentication of a client."""
 
     ca: Path | None = None
-    """Speak TLS, and trust servers with a certificate of this authority (PEM)."""
+    """Use TLS, and trust servers with a certificate of this certificate authority (PEM)."""
     certificate: Path | None = None
     """Mutual TLS: this client's certificate (PEM)."""
     key: Path | None = None
@@ -36,10 +35,10 @@ class Access:
     """Send the token in this file with each call."""
 
     def check(self) -> None:
-        """Check the options before anything is started.
+        """Check the options.
 
         Raises:
-            ValueError: options that do not go together; a token travels over TLS only.
+            ValueError: incompatible options; a token requires TLS.
             OSError: a file cannot be read.
         """
         if (self.certificate is None) != (self.key is None):
@@ -65,13 +64,15 @@ class Access:
         if tls is None:
             return grpc.insecure_channel(address, options)
         channel = grpc.secure_channel(address, tls, options)
-        return grpc.intercept_channel(channel, TellsRefusal(address, lambda: self.refused(address)))
+        return grpc.intercept_channel(
+            channel, CertificateRefusalInterceptor(address, lambda: self.refused(address))
+        )
 
     def refused(self, address: str) -> bool:
-        """Return whether the server at host:port does not accept this client's certificate, or its lack."""
+        """Return whether the server at host:port rejects this client's certificate, or requires one."""
         try:
             return self.ca is not None and refuses_certificate(address, self.ca, self.certificate, self.key)
-        except OSError:  # a file that is being replaced
+        except OSError:  # a file is being replaced
             return False
 
     def aio_channel(self, address: str, options: Options = ()) -> grpc.aio.Channel:
@@ -86,7 +87,7 @@ class Access:
         return kind.secure_channel(address, tls, options) if tls else kind.insecure_channel(address, options)
 
     def followed(self, address: str, options: Options = ()) -> "Followed[grpc.Channel]":
-        """Return a channel to host:port that follows its files.
+        """Return a channel to host:port that is renewed when its files change.
 
         Raises:
             ValueError, OSError: see `check`.
@@ -94,7 +95,7 @@ class Access:
         return Followed(lambda: self.channel(address, options), self._tls(), lambda channel: channel.close())
 
     def aio_followed(self, address: str, options: Options = ()) -> "Followed[grpc.aio.Channel]":
-        """Return an asyncio channel to host:port that follows its files.
+        """Return an asyncio channel to host:port that is renewed when its files change.
 
         Raises:
             ValueError, OSError: see `check`.
@@ -102,14 +103,14 @@ class Access:
         return Followed(lambda: self.aio_channel(address, options), self._tls(), lambda channel: None)
 
     def certificates(self) -> tuple[Path, ...]:
-        """Return the files of certificates that this client uses."""
+        """Return the certificate files that this client uses."""
         return tuple(path for path in (self.ca, self.certificate) if path is not None)
 
     def _tls(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.ca, self.certificate, self.key) if path is not None)
 
     def arguments(self) -> list[str]:
-        """Return the command-line options that say the same."""
+        """Return the equivalent command-line options."""
         given = {
             "--access.ca": self.ca, "--access.certificate": self.certificate, "--access.key": self.key,
             "--access.token-file": self.token_file,
@@ -129,16 +130,16 @@ class Access:
 
 
 class Followed(Generic[C]):
-    """A channel, or a new one once the files that it was made from have changed. Safe to use from threads.
+    """A channel that is replaced when the files it was made from have changed. Thread-safe.
 
-    What is open on the one before goes on until it ends; files that cannot be used leave it in place.
+    Calls on the replaced channel go on until they end. Invalid files leave the channel in place.
     """
 
     def __init__(self, make: Callable[[], C], files: tuple[Path, ...], close: Callable[[C], object]) -> None:
-        """Make the first one.
+        """Make the channel.
 
         Raises:
-            ValueError, OSError: see `Access.check`.
+            ValueError, OSError: see `ClientSecurity.check`.
         """
         self._make, self._files, self._close = make, files, close
         self._lock = threading.Lock()
@@ -153,7 +154,7 @@ class Followed(Generic[C]):
             return self._channel
 
     def close(self) -> None:
-        """Close the channel, and the one before."""
+        """Close the channel and the replaced one."""
         for channel in (self._channel, self._before):
             if channel is not None:
                 self._close(channel)
@@ -187,12 +188,12 @@ def _token(path: Path) -> str:
 
 
 class _TokenOfFile(grpc.AuthMetadataPlugin):
-    """Sends the token in a file; where the file cannot be read for a moment, the one read before."""
+    """Sends the token in a file; while the file cannot be read, the last valid one."""
 
     def __init__(self, path: Path) -> None:
         self._file = FollowedFile(path, _token)
 
     def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
-        """Give the token to a call that begins."""
+        """Add the token to a call."""
         del context
         callback((("authorization", f"Bearer {self._file.now()}"),), None)
