@@ -156,7 +156,7 @@ class LabelFollower:
             return False  # rolled back from while it was loaded
         remembered = await self._loader.remember(version)  # before it serves, lest SIGTERM comes between
         self._slot.swap(policy)
-        self._metrics.swaps.labels(version[:12]).inc()
+        self._metrics.swapped(version)
         elapsed = time.monotonic() - started
         LOG.info("serving policy %s (%s), ready after %.3f s", version[:12], origin, elapsed)
         return not remembered

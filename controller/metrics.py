@@ -18,6 +18,8 @@ from protos.security.server_security import ServerSecurity
 SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 1.0)
 STAGES = ("decode", "compute", "total")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+MOST_VERSIONS = 50
+"""Versions with series of their own. A year brings thousands, each with some fifty lines in every scrape."""
 NOTED = 1024
 """Rows that are sorted in at once, in some 0.1 ms."""
 
@@ -129,7 +131,7 @@ class Metrics:
         self._fallbacks = Counter(
             "hds_fallbacks", "Ticks at which a plant fell back to its own law, as it tells", **by_version
         )
-        self.swaps = Counter("hds_swaps", "Policies swapped in", **by_version)
+        self._swaps = Counter("hds_swaps", "Policies swapped in", **by_version)
         self.refusals = Counter("hds_refusals", "Policies refused", registry=self.registry)
         self.roll_backs = Counter("hds_roll_backs", "Roll-backs", registry=self.registry)
         self.streams = Gauge("hds_streams", "Open Control streams", registry=self.registry)
@@ -138,22 +140,48 @@ class Metrics:
             labelnames=("work",), registry=self.registry,
         )  # fmt: skip
         self.batch_size = Tally(BATCH_SIZES, 1)
-        self.shadow_difference = Histogram(
+        self._shadow_difference = Histogram(
             "hds_shadow_difference", "Largest |u - u_shadow| of an observation", **by_version,
             buckets=(1e-6, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 2.0),
         )  # fmt: skip
         self._of: dict[str, OfVersion] = {}
+        self._versions: dict[str, str] = {}
+        """Those with series of their own, oldest first, by the first 12 digits."""
+        self._lock = threading.Lock()
         self.registry.register(_Tallies(self._of, self.batch_size))
 
     def of(self, version: str) -> OfVersion:
         """Return the counters of `version`."""
         found = self._of.get(version)
         if found is None:
-            short = version[:12]
+            short = self._with_series(version)
             late, stale, fallbacks = (c.labels(short) for c in (self._late, self._stale, self._fallbacks))
             found = OfVersion(late, stale, fallbacks, Tally(SECONDS, len(STAGES)))
             self._of[version] = found
         return found
+
+    def swapped(self, version: str) -> None:
+        """Count that `version` was swapped in."""
+        self._swaps.labels(self._with_series(version)).inc()
+
+    def shadowed(self, version: str, difference: float) -> None:
+        """Count an observation that the shadow `version` was asked too: largest |u - u_shadow|."""
+        self._shadow_difference.labels(self._with_series(version)).observe(difference)
+
+    def _with_series(self, version: str) -> str:
+        """Return the label of `version`; the series of the oldest ones make room for a new one's."""
+        short = version[:12]
+        with self._lock:
+            if short not in self._versions:
+                while len(self._versions) >= MOST_VERSIONS:
+                    self._forget(next(iter(self._versions)))
+                self._versions[short] = version
+        return short
+
+    def _forget(self, short: str) -> None:
+        self._of.pop(self._versions.pop(short), None)
+        for series in (self._late, self._stale, self._fallbacks, self._swaps, self._shadow_difference):
+            series.remove(short)
 
     def serve(
         self, host: str, port: int, security: ServerSecurity

@@ -45,7 +45,7 @@ class Shadow:
         self.policy = policy
         self._path = directory / "shadow.jsonl"
         self._file, self._write_at, self._unwritten = self._opened(), 0.0, 0
-        self._difference = metrics.shadow_difference.labels(policy.version[:12])
+        self._metrics = metrics
         self._queue: queue.Queue[tuple | None] = queue.Queue(WAITING)
         self._compared, self._skipped, self._sum, self._largest = 0, 0, 0.0, 0.0
         self._ended = threading.Event()
@@ -90,7 +90,7 @@ class Shadow:
             self._compared += 1
             self._sum += float(np.mean(difference))
             self._largest = max(self._largest, float(np.max(difference)))
-            self._difference.observe(float(np.max(difference)))
+            self._metrics.shadowed(self.policy.version, float(np.max(difference)))
             line = {
                 "time": time.time(), "client": client, "sequence": sequence, "x": x.tolist(),
                 "version": version, "u": u.tolist(), "shadow": self.policy.version,
