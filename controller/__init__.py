@@ -1,1 +1,1 @@
-"""The service that answers observations with actions of the current policy, in real time."""
+"""The service that answers observations with the actions of the current policy, in real time."""

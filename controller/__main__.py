@@ -1,6 +1,6 @@
 """`python -m controller` and `hds-controller`."""
 
-from controller.transport import choose
+from controller.grpc_polling import choose
 
 choose()  # before gRPC is imported
 

@@ -1,4 +1,4 @@
-"""PolicyAdminService: roll back, and set a shadow."""
+"""PolicyAdminService: roll-back and shadow."""
 
 import asyncio
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 import grpc
 
 from controller.follower import LabelFollower
-from controller.loader import PolicyLoader, Refused
+from controller.loaded_policies import NoPreviousPolicy
+from controller.loader import PolicyLoader, PolicyRejected
 from controller.metrics import Metrics
 from controller.service import PolicyService
 from controller.shadow import Shadow
-from controller.slot import NothingToRollBackTo
 from protos.hds import v1
 
 
 class PolicyAdminService(v1.PolicyAdminServiceServicer):
-    """What an operator may change."""
+    """Changes that an operator may make."""
 
     def __init__(
         self, follower: LabelFollower, loader: PolicyLoader, service: PolicyService, directory: Path,
@@ -30,22 +30,22 @@ class PolicyAdminService(v1.PolicyAdminServiceServicer):
     async def RollBack(
         self, request: v1.RollBackRequest, context: grpc.aio.ServicerContext
     ) -> v1.RollBackResponse:
-        """Serve the policy before the current one."""
+        """Serve the previous policy."""
         try:
             left, version = await self._follower.roll_back(request.expected_version)
-        except NothingToRollBackTo as error:
+        except NoPreviousPolicy as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return v1.RollBackResponse(left_version=left, version=version)
 
     async def SetShadow(
         self, request: v1.SetShadowRequest, context: grpc.aio.ServicerContext
     ) -> v1.SetShadowResponse:
-        """Begin or end a shadow."""
+        """Start or end a shadow."""
         shadow = None
         if request.version:
             try:
                 policy = await self._loader.load(request.version)
-            except Refused as error:
+            except PolicyRejected as error:
                 await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
             shadow = Shadow(policy, self._directory, self._metrics)
         before, self._service.shadow = self._service.shadow, shadow

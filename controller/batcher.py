@@ -1,9 +1,9 @@
-"""Who computes when: a lone fast call at once, calls that come together in a batch, slow ones in a thread.
+"""Dynamic batching of observations.
 
-A batch waits for at most `delay` after its first observation, and only while observations come so densely
-that two more are to be expected by then; with a delay of 0, for one turn of the event loop, so it holds what
-has been read from the sockets. A policy that takes longer than `SLOW_S` runs in a thread, and what arrives
-meanwhile is the next batch.
+A batch is computed `delay` seconds after its first observation, or as soon as it is full. If the mean time
+between observations exceeds delay / 2, an observation is computed at once, without a batch. With delay 0, a
+batch is computed on the next turn of the event loop. A policy slower than `SLOW_S` runs in a thread; the
+observations that arrive meanwhile form the next batch.
 """
 
 import asyncio
@@ -15,60 +15,60 @@ from typing import NamedTuple
 
 import numpy as np
 
-from controller.cores import beside
+from controller.cpu_affinity import reset_affinity
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 
 SLOW_S = 1e-3
 GAP_WEIGHT, LONGEST_GAP_S = 0.1, 1.0
-"""The usual gap between observations is an exponential mean with this weight."""
+"""Weight of the exponential mean of the time between observations, and its upper bound [s]."""
 
 
 class Stale(RuntimeError):
-    """The deadline of an observation passed before its turn came."""
+    """The deadline of an observation passed before it was computed."""
 
 
-class _Waiting(NamedTuple):
+class _Pending(NamedTuple):
     x: np.ndarray
     until: float
     future: asyncio.Future[np.ndarray]
 
 
 class Batcher:
-    """Computes the actions of all streams. Lives in one event loop."""
+    """Computes the actions of all streams. Belongs to one event loop."""
 
-    def __init__(self, delay: float, largest: int, metrics: Metrics) -> None:
+    def __init__(self, delay: float, max_batch_size: int, metrics: Metrics) -> None:
         self._delay = delay
-        self._largest = largest
+        self._max_batch_size = max_batch_size
         self._metrics = metrics
         self._streams = 0
-        self._waiting: dict[ServedPolicy, list[_Waiting]] = {}
+        self._pending: dict[ServedPolicy, list[_Pending]] = {}
         self._computing: set[ServedPolicy] = set()
         self._tasks: set[asyncio.Task] = set()
         self.asked_at = 0.0
-        """When an observation came last, on `time.perf_counter` [s]."""
+        """When the last observation arrived, on `time.perf_counter` [s]."""
         self._gap = LONGEST_GAP_S
         self._threads = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="slow-policy", initializer=beside
+            max_workers=1, thread_name_prefix="slow-policy", initializer=reset_affinity
         )
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[None]:
-        """Count a stream for as long as it asks."""
+        """Count a stream while it is open."""
         self._streams += 1
         try:
             yield
         finally:
             self._streams -= 1
 
-    def came(self, now: float) -> None:
-        """Note that an observation came."""
+    def note_arrival(self, now: float) -> None:
+        """Update the mean time between observations."""
         self._gap += GAP_WEIGHT * (min(now - self.asked_at, LONGEST_GAP_S) - self._gap)
         self.asked_at = now
 
-    def at_once(self, policy: ServedPolicy, x: np.ndarray) -> np.ndarray | None:
-        """Return u[m] for x[input_size] if there is nobody to wait for and the policy is fast, else None."""
-        alone = self._streams <= 1 or self._largest == 1 or self._gap > 0.5 * self._delay > 0.0
+    def try_act(self, policy: ServedPolicy, x: np.ndarray) -> np.ndarray | None:
+        """Return u[m] for x[input_size], or None if the policy is slow or batching pays."""
+        alone = self._streams <= 1 or self._max_batch_size == 1 or self._gap > 0.5 * self._delay > 0.0
         if policy.seconds >= SLOW_S or not alone:
             return None
         self._metrics.batch_size.note(1)
@@ -78,71 +78,71 @@ class Batcher:
         """Return u[m] for x[input_size], computed in a batch.
 
         Args:
-            policy: the one to ask.
-            x: what it sees.
+            policy: the policy.
+            x: its input.
             received: when the observation was read, on `time.perf_counter` [s].
-            deadline: seconds after that at which the answer is worthless; 0 for none.
+            deadline: seconds from then until the answer is useless; 0 for none.
 
         Raises:
-            Stale: the deadline passed before the observation's turn.
+            Stale: the deadline passed before the observation was computed.
         """
         loop = asyncio.get_running_loop()
-        one = _Waiting(x, received + deadline if deadline else np.inf, loop.create_future())
-        waiting = self._waiting.setdefault(policy, [])
-        waiting.append(one)
+        one = _Pending(x, received + deadline if deadline else np.inf, loop.create_future())
+        pending = self._pending.setdefault(policy, [])
+        pending.append(one)
         if policy not in self._computing:
-            if len(waiting) >= min(self._streams, self._largest):
+            if len(pending) >= min(self._streams, self._max_batch_size):
                 self._flush(policy)
-            elif len(waiting) == 1 and self._delay:
+            elif len(pending) == 1 and self._delay:
                 loop.call_later(self._delay, self._flush, policy)
-            elif len(waiting) == 1:
+            elif len(pending) == 1:
                 loop.call_soon(self._flush, policy)
         return await one.future
 
-    async def act_together(self, policy: ServedPolicy, x: np.ndarray) -> np.ndarray:
-        """Return u[B, m] for x[B, input_size]; beside the event loop if it takes long."""
-        if policy.seconds < SLOW_S and len(x) <= self._largest:
+    async def act_batch(self, policy: ServedPolicy, x: np.ndarray) -> np.ndarray:
+        """Return u[B, m] for x[B, input_size]; in a thread if the policy is slow or the batch is large."""
+        if policy.seconds < SLOW_S and len(x) <= self._max_batch_size:
             return policy.act(x)
         return await asyncio.get_running_loop().run_in_executor(self._threads, policy.act, x)
 
     @property
     def streams(self) -> int:
-        """Streams that may ask."""
+        """Number of open streams."""
         return self._streams
 
     def close(self) -> None:
-        """Let go of the thread."""
+        """Shut down the thread."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _flush(self, policy: ServedPolicy) -> None:
-        """Compute what waits for `policy`."""
+        """Compute the pending observations of `policy`."""
         if policy in self._computing:
             return
-        waiting = self._waiting.pop(policy, [])
-        if len(waiting) > self._largest:
-            self._waiting[policy] = waiting[self._largest :]
-        batch = self._fresh(waiting[: self._largest])
+        pending = self._pending.pop(policy, [])
+        if len(pending) > self._max_batch_size:
+            self._pending[policy] = pending[self._max_batch_size :]
+        batch = self._fresh(pending[: self._max_batch_size])
         if not batch:
-            if policy in self._waiting:
+            if policy in self._pending:
                 self._flush(policy)
             return
         self._metrics.batch_size.note(len(batch))
         if policy.seconds >= SLOW_S:
             self._computing.add(policy)
-            task = asyncio.create_task(self._beside(policy, batch))
+            task = asyncio.create_task(self._act_in_thread(policy, batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
         try:
-            self._hand_out(batch, policy.act(np.array([one.x for one in batch])))
+            self._resolve(batch, policy.act(np.array([one.x for one in batch])))
         except Exception as error:
             self._fail(batch, error)
-        if policy in self._waiting:
+        if policy in self._pending:
             self._flush(policy)
 
-    def _fresh(self, waiting: list[_Waiting]) -> list[_Waiting]:
+    def _fresh(self, pending: list[_Pending]) -> list[_Pending]:
         now, fresh = time.perf_counter(), []
-        for one in waiting:
+        for one in pending:
             if one.future.done():
                 continue  # its stream ended
             if now > one.until:
@@ -151,11 +151,11 @@ class Batcher:
                 fresh.append(one)
         return fresh
 
-    async def _beside(self, policy: ServedPolicy, batch: list[_Waiting]) -> None:
+    async def _act_in_thread(self, policy: ServedPolicy, batch: list[_Pending]) -> None:
         x = np.stack([one.x for one in batch])
         try:
             u = await asyncio.get_running_loop().run_in_executor(self._threads, policy.act, x)
-            self._hand_out(batch, u)
+            self._resolve(batch, u)
         except Exception as error:
             self._fail(batch, error)
         finally:
@@ -163,13 +163,13 @@ class Batcher:
             self._flush(policy)
 
     @staticmethod
-    def _hand_out(batch: list[_Waiting], u: np.ndarray) -> None:
+    def _resolve(batch: list[_Pending], u: np.ndarray) -> None:
         for one, row in zip(batch, u, strict=True):
             if not one.future.done():
                 one.future.set_result(row)
 
     @staticmethod
-    def _fail(batch: list[_Waiting], error: Exception) -> None:
+    def _fail(batch: list[_Pending], error: Exception) -> None:
         for one in batch:
             if not one.future.done():
                 one.future.set_exception(error)

@@ -1,8 +1,8 @@
-"""Load on a controller, and the same on a bare echo service: latency, jitter, throughput.
+"""Load test of a controller beside a bare echo service: latency, jitter, throughput.
 
-Both get the same messages from the same client, turn by turn, so that what else the machine does meets
-both. Paced: one observation per tick of each stream, as a plant asks. Saturated: each stream asks again as
-soon as it is answered.
+Both get the same messages from the same client in alternating rounds, so that other load affects both alike.
+Paced: each stream sends one observation per tick, like a plant. Saturated: each stream sends the next
+observation as soon as it is answered.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 
-from controller import transport
+from controller import grpc_polling
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 
@@ -25,7 +25,7 @@ WARM_UP, STREAMS_OF_CHANNEL = 50, 16
 
 
 class Load(NamedTuple):
-    """What one round of load saw.
+    """Figures of one round.
 
     Attributes:
         p50, p99, p999, worst: round trips [ms].
@@ -42,8 +42,8 @@ class Load(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Who is asked what: an address, the hello and the state to send, and how to get in."""
+class LoadTarget:
+    """The target of a load test: address, hello, size of the state, TLS and authentication."""
 
     address: str
     hello: v1.Hello
@@ -52,20 +52,20 @@ class Asked:
 
 
 class _Stream:
-    """One Control stream; the messages are the wire's, whoever answers."""
+    """One Control stream to a controller or an echo service."""
 
-    def __init__(self, channel: grpc.aio.Channel, asked: Asked) -> None:
+    def __init__(self, channel: grpc.aio.Channel, target: LoadTarget) -> None:
         self._call = v1.PolicyServiceStub(channel).Control()
-        self._asked = asked
-        self._x = np.linspace(-1.0, 1.0, asked.state_size).astype(np.float32)
+        self._target = target
+        self._x = np.linspace(-1.0, 1.0, target.state_size).astype(np.float32)
 
     async def open(self) -> None:
-        await self._call.write(v1.ControlRequest(hello=self._asked.hello))
+        await self._call.write(v1.ControlRequest(hello=self._target.hello))
         greeting = await self._call.read()
         if not isinstance(greeting, v1.ControlResponse):
-            raise RuntimeError(f"the stream to {self._asked.address} ended: {await self._call.details()}")
+            raise RuntimeError(f"the stream to {self._target.address} ended: {await self._call.details()}")
         if greeting.HasField("error"):
-            raise RuntimeError(f"{self._asked.address} answers: {greeting.error.message}")
+            raise RuntimeError(f"{self._target.address} answers: {greeting.error.message}")
         for k in range(WARM_UP):
             await self.ask(k)
 
@@ -77,15 +77,15 @@ class _Stream:
         response = await self._call.read()
         took = time.perf_counter() - began
         if not isinstance(response, v1.ControlResponse) or not response.HasField("action"):
-            raise RuntimeError(f"{self._asked.address} answers {response}")
+            raise RuntimeError(f"{self._target.address} answers {response}")
         return took
 
     def close(self) -> None:
         self._call.cancel()
 
 
-async def paced(asked: Asked, streams: int, hertz: float, seconds: float) -> Load:
-    """Ask at absolute ticks."""
+async def paced(target: LoadTarget, streams: int, hertz: float, seconds: float) -> Load:
+    """Send observations at a fixed rate."""
 
     async def drive(stream: _Stream, offset: float) -> list[float]:
         start, seen = time.perf_counter() + offset, []
@@ -94,11 +94,11 @@ async def paced(asked: Asked, streams: int, hertz: float, seconds: float) -> Loa
             seen.append(await stream.ask(k))
         return seen
 
-    return await _load(asked, streams, drive, 1.0 / hertz)
+    return await _load(target, streams, drive, 1.0 / hertz)
 
 
-async def saturated(asked: Asked, streams: int, seconds: float) -> Load:
-    """Ask as fast as it answers."""
+async def saturated(target: LoadTarget, streams: int, seconds: float) -> Load:
+    """Send each observation when the one before is answered."""
 
     async def drive(stream: _Stream, offset: float) -> list[float]:
         del offset
@@ -108,21 +108,21 @@ async def saturated(asked: Asked, streams: int, seconds: float) -> Load:
             k += 1
         return seen
 
-    return await _load(asked, streams, drive, 0.0)
+    return await _load(target, streams, drive, 0.0)
 
 
-async def _load(asked: Asked, count: int, drive, spread: float) -> Load:
+async def _load(target: LoadTarget, count: int, drive, period: float) -> Load:
     async with contextlib.AsyncExitStack() as opened:
         options = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own for each channel
         channels = [
-            await opened.enter_async_context(asked.access.aio_channel(asked.address, options))
+            await opened.enter_async_context(target.access.aio_channel(target.address, options))
             for _ in range(-(-count // STREAMS_OF_CHANNEL))
         ]
-        streams = [_Stream(channels[k // STREAMS_OF_CHANNEL], asked) for k in range(count)]
+        streams = [_Stream(channels[k // STREAMS_OF_CHANNEL], target) for k in range(count)]
         try:
             await asyncio.gather(*(stream.open() for stream in streams))
             began = time.perf_counter()
-            offsets = np.arange(count) * spread / count
+            offsets = np.arange(count) * period / count
             seen = await asyncio.gather(*(drive(s, o) for s, o in zip(streams, offsets, strict=True)))
             elapsed = time.perf_counter() - began
         finally:
@@ -133,8 +133,8 @@ async def _load(asked: Asked, count: int, drive, spread: float) -> Load:
     return Load(p50, p99, p999, times.max(), times.std(), len(times) / elapsed)
 
 
-async def asked_of(address: str, access: ClientSecurity) -> Asked:
-    """Return what to send to the controller at `address`.
+async def load_target(address: str, access: ClientSecurity) -> LoadTarget:
+    """Return the controller at `address` as a target.
 
     Raises:
         RuntimeError: it serves no policy.
@@ -148,13 +148,13 @@ async def asked_of(address: str, access: ClientSecurity) -> Asked:
         name="bench", state_names=policy.state_names, action_names=policy.action_names,
         control_dt_s=policy.control_dt_s,
     )  # fmt: skip
-    return Asked(
+    return LoadTarget(
         address, v1.Hello(plant=plant, client="bench", task=policy.task), len(policy.state_names), access
     )
 
 
 class EchoProcess:
-    """An echo service in a process of its own, bare or on the controller's transport settings."""
+    """An echo service in a process of its own; `tuned` gives it the controller's polling of sockets."""
 
     def __init__(self, tuned: bool) -> None:
         self._tuned = tuned
@@ -163,7 +163,7 @@ class EchoProcess:
         """Start it; return its address."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "controller.echo", stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, transport.NAME: transport.SETTING if self._tuned else ""},
+            env={**os.environ, grpc_polling.NAME: grpc_polling.SETTING if self._tuned else ""},
         )  # fmt: skip
         assert self._process.stdout is not None
         return (await self._process.stdout.readline()).decode().split()[-1]
@@ -175,21 +175,21 @@ class EchoProcess:
 
 
 async def compare(
-    asked: Asked, streams: tuple[int, ...], pairs: int, seconds: float, tuned: bool = False
+    target: LoadTarget, streams: tuple[int, ...], pairs: int, seconds: float, tuned: bool = False
 ) -> AsyncIterator[dict]:
-    """Yield one comparison after the other: the controller's and the echo's loads, pair by pair."""
+    """Yield the comparisons of controller and echo service, each over alternating rounds."""
     async with EchoProcess(tuned) as echo_address:
-        echo = Asked(echo_address, asked.hello, asked.state_size)
+        echo = LoadTarget(echo_address, target.hello, target.state_size)
         plan = [("paced 100 Hz", 1)] + [("saturated", count) for count in streams]
         for kind, count in plan:
             runs: dict[str, list[Load]] = {"controller": [], "echo": []}
             for pair in range(pairs):
-                order = [("controller", asked), ("echo", echo)]
-                for name, whom in order if pair % 2 else reversed(order):
+                order = [("controller", target), ("echo", echo)]
+                for name, one in order if pair % 2 else reversed(order):
                     if kind == "saturated":
-                        runs[name].append(await saturated(whom, count, seconds))
+                        runs[name].append(await saturated(one, count, seconds))
                     else:
-                        runs[name].append(await paced(whom, count, 100.0, seconds))
+                        runs[name].append(await paced(one, count, 100.0, seconds))
             yield {"load": kind, "streams": count, "pairs": pairs, **_summary(runs)}
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on the controller's own disk, among them the last good one."""
+"""Checkpoints on the disk of the controller, including the last good one."""
 
 import asyncio
 import logging
@@ -15,17 +15,17 @@ from trainer.checkpoint.metadata import is_version
 LOG = logging.getLogger("controller")
 KEPT = 5
 MOST_BYTES, MOST_FILES = 256 << 20, 2_000
-"""The largest checkpoint that is downloaded; those of this project have some 100 kB in 30 files."""
+"""Limits of a downloaded checkpoint; those of HDS have some 100 kB in 30 files."""
 SILENT_S, LONGEST_S = 10.0, 300.0
-"""How long a download may be silent, and how long it may take in all [s]."""
+"""Longest pause of a download, and its longest duration [s]."""
 
 
 class BadDownload(RuntimeError):
-    """A download is not what a checkpoint can be, or does not come to its end."""
+    """A download is no valid checkpoint, or is not complete in time."""
 
 
 class PolicyCache:
-    """Directories by version below `root`, and the name of the last policy that served well."""
+    """Directories by version below `root`, and the version that served last."""
 
     def __init__(self, root: Path) -> None:
         """Open or create the cache.
@@ -48,40 +48,40 @@ class PolicyCache:
             shutil.rmtree(left, ignore_errors=True)
 
     def directory(self, version: str) -> Path:
-        """Return where `version` lies, if it is here."""
+        """Return the directory of `version`, whether or not it exists."""
         return self.root / version
 
     def last_good(self) -> str:
-        """Return the version that served last; empty if none ever did."""
-        return self._noted("last-good")
+        """Return the version that served last; empty if none did."""
+        return self._read("last-good")
 
     def mark_good(self, version: str) -> None:
-        """Remember `version` for the next start."""
-        self._note("last-good", version)
+        """Record `version` for the next start."""
+        self._write("last-good", version)
 
     def prune(self, needed: Collection[str]) -> None:
-        """Drop the oldest checkpoints, but none that is needed."""
+        """Delete the oldest checkpoints, except those needed."""
         others = [path for path in self.root.iterdir() if is_version(path.name) and path.name not in needed]
         for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -max(1, KEPT - len(needed))]:
             shutil.rmtree(path, ignore_errors=True)
 
-    def left_behind(self) -> str:
-        """Return the version that an operator rolled back from, which is not served again; mostly empty."""
-        return self._noted("rolled-back")
+    def quarantined(self) -> str:
+        """Return the version that was rolled back and is not served again; empty for none."""
+        return self._read("rolled-back")
 
-    def leave_behind(self, version: str) -> None:
-        """Remember that `version` was rolled back from; empty forgets it."""
-        self._note("rolled-back", version)
+    def quarantine(self, version: str) -> None:
+        """Record that `version` was rolled back; an empty one clears it."""
+        self._write("rolled-back", version)
 
     def discard(self, version: str) -> None:
-        """Drop a damaged copy, so that it is fetched again."""
+        """Delete a damaged copy, so that it is downloaded again."""
         shutil.rmtree(self.directory(version), ignore_errors=True)
 
     async def store(self, version: str, chunks: AsyncIterator[v1.DownloadPolicyResponse]) -> None:
-        """Write a download, and put it in place once it is complete.
+        """Write a download, and move it into place once it is complete.
 
         Raises:
-            BadDownload: it is too large, too slow, or names paths that no checkpoint has.
+            BadDownload: it is too large or too slow, or contains invalid paths.
             OSError: it cannot be written.
         """
         staging = self.root / f".download-{version}"
@@ -116,8 +116,8 @@ class PolicyCache:
                 )
             await asyncio.to_thread(_append, _target(staging, chunk.path, what), chunk.data)
 
-    def _noted(self, name: str) -> str:
-        """Return the version that a file names; one that names none is set aside."""
+    def _read(self, name: str) -> str:
+        """Return the version in a file; rename the file if it holds no version."""
         path = self.root / name
         if not path.exists():
             return ""
@@ -138,8 +138,8 @@ class PolicyCache:
             LOG.error("%s cannot be used, and is now %s: %s", path, aside.name, why)
         return ""
 
-    def _note(self, name: str, version: str) -> None:
-        """Write a file whole or not at all."""
+    def _write(self, name: str, version: str) -> None:
+        """Write a file atomically."""
         staging = self.root / f".{name}"
         staging.write_text(version)
         staging.replace(self.root / name)

@@ -29,7 +29,7 @@ class Serve:
     """
 
     host: str = "127.0.0.1"
-    """Address to listen on; loopback unless you say otherwise."""
+    """Address to listen on."""
     port: int = 50052
     """Port to listen on; 0 takes a free one, which is printed."""
     trainer: str = "127.0.0.1:50051"
@@ -37,40 +37,41 @@ class Serve:
     label: str = "stable"
     """The label whose policy is served."""
     task: str = ""
-    """The task that the label is of; empty for the only one that has it."""
+    """Task of the label; empty for the only task that has it."""
     state_dir: Path = field(default_factory=lambda: state_dir("controller"))
-    """Where downloaded policies are kept, among them the last good one."""
+    """Directory of downloaded policies, including the last good one."""
     batch_delay: float = 0.001
-    """An observation may wait this long for those of other streams [s]; 0: for one turn of the event loop.
-    Where they come too seldom for that, none waits."""
+    """Longest wait of an observation for a batch [s]; 0: one turn of the event loop. At low request rates
+    observations are not batched, and nothing waits."""
     max_batch: int = 64
-    """Observations computed together at most, 1 to 64; 1 computes each for itself."""
+    """Largest batch, 1 to 64; 1 switches batching off."""
     max_streams: int = 256
-    """Control streams that may be open at a time, 1 to 1000."""
+    """Limit of open Control streams, 1 to 1000."""
     keep_warm: float = 0.002
-    """While a stream is open, rehearse an action this long after the last [s], so that the next finds the
-    processor warm; 0 never does."""
+    """While a stream is open, do a dry run this long after the last action [s], which keeps the CPU caches
+    warm; 0 switches it off."""
     cpu: int | None = None
-    """Keep the event loop and gRPC's threads on this core (Linux); loading, compiling and slow policies use
-    the others too. None: wherever there is room."""
+    """Pin the event loop and gRPC's threads to this core (Linux). Loading, compiling and slow policies use
+    all cores. None: no pinning."""
     metrics_port: int | None = None
-    """Answer Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port, which is printed."""
+    """Serve metrics for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port, which is
+    printed."""
     metrics_host: str = "127.0.0.1"
-    """Answer Prometheus at this address instead; a public one needs mutual TLS."""
+    """Serve metrics at this address; a public one requires mutual TLS."""
     reflection: bool = True
-    """Tell clients such as grpcurl which services there are."""
+    """Enable gRPC reflection, for clients such as grpcurl."""
     grace: float = 0.5
-    """After SIGTERM, go on answering open streams for this long [s]."""
+    """After SIGTERM, answer open streams for this long [s]."""
     log_format: log.Format = "text"
-    """How the log on standard error is written."""
+    """Format of the log on standard error."""
     security: ServerSecurity = field(default_factory=ServerSecurity)
     access: ClientSecurity = field(default_factory=ClientSecurity)
-    """How to get in at the trainer."""
+    """TLS and authentication at the trainer."""
 
 
 @dataclass(frozen=True)
 class Describe:
-    """Show which policy is served now.
+    """Show the served policy.
 
     Example: hds-controller describe --controller 127.0.0.1:50052
     """
@@ -84,14 +85,14 @@ class Describe:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Serve the policy before the current one, at once.
+    """Serve the previous policy, at once.
 
-    The one that is left is not served again until the label moves to another.
+    The version that was left is not served again until the label moves to another one.
     Example: hds-controller roll-back
     """
 
     expected: str = ""
-    """Only if this version is current (the first digits do)."""
+    """Roll back only if this version, or prefix of a version, is current."""
     controller: str = ADDRESS
     """host:port of hds-controller."""
     timeout: float = 5.0
@@ -101,13 +102,13 @@ class RollBack:
 
 @dataclass(frozen=True)
 class SetShadow:
-    """Let a candidate compute on live observations; its actions are logged and never applied.
+    """Compute a policy on live observations as a shadow; its actions are logged and never applied.
 
     Example: hds-controller shadow candidate; 'hds-controller describe' shows how far it differs
     """
 
     policy: Annotated[str, tyro.conf.Positional] = ""
-    """A version, its first digits, or a label at the trainer; none ends the shadow."""
+    """A version, a prefix of one, or a label at the trainer; leave out to end the shadow."""
     controller: str = ADDRESS
     """host:port of hds-controller."""
     timeout: float = 60.0
@@ -117,7 +118,7 @@ class SetShadow:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure a running controller beside a bare echo service of the same message sizes.
+    """Measure a running controller beside a bare echo service with the same message sizes.
 
     Round trips p50, p99, p999, worst and jitter (their standard deviation) in milliseconds, rate in actions
     per second; each the median over the rounds, and the ratio controller to echo.
@@ -127,15 +128,15 @@ class Bench:
     controller: str = ADDRESS
     """host:port of hds-controller."""
     streams: tuple[int, ...] = (1, 8, 64)
-    """Streams that ask at a time, one measurement each."""
+    """Numbers of concurrent streams, one measurement each."""
     pairs: int = 10
-    """Rounds of (controller, echo); the ratios are medians over them."""
+    """Rounds of controller and echo service; ratios are medians over them."""
     seconds: float = 2.0
     """Length of each round [s]."""
     echo: Literal["bare", "tuned"] = "bare"
-    """The echo service: as gRPC's defaults have it, or with the transport settings of the controller."""
+    """Polling of the echo service: gRPC's default, or as the controller's."""
     json: bool = False
-    """One JSON object per measurement instead of a table."""
+    """Print one JSON object per measurement instead of a table."""
     access: ClientSecurity = field(default_factory=ClientSecurity)
 
 
@@ -174,13 +175,13 @@ def _ask(command: Describe | RollBack | SetShadow) -> int:
 
 
 def _bench(command: Bench) -> int:
-    from controller.bench import asked_of, compare
+    from controller.bench import compare, load_target
     from controller.loop import run
 
     async def measure() -> None:
-        asked = await asked_of(command.controller, command.access)
+        target = await load_target(command.controller, command.access)
         async for found in compare(
-            asked, command.streams, command.pairs, command.seconds, command.echo == "tuned"
+            target, command.streams, command.pairs, command.seconds, command.echo == "tuned"
         ):
             if command.json:
                 print(json.dumps(found), flush=True)
@@ -219,7 +220,7 @@ def _check(command: Serve) -> None:
 
 
 def _serve(command: Serve) -> int:
-    from controller import cores
+    from controller import cpu_affinity
     from controller.follower import AmbiguousLabel
     from controller.loop import run
     from controller.server import Settings, serve
@@ -227,7 +228,7 @@ def _serve(command: Serve) -> int:
     try:
         _check(command)
         if command.cpu is not None:
-            cores.check(command.cpu)
+            cpu_affinity.check(command.cpu)
         log.configure(command.log_format)
         aside = {"log_format", "cpu"}
         given = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in aside}

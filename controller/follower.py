@@ -1,4 +1,4 @@
-"""Follow a label of the trainer's registry, and bring its policy into the slot."""
+"""Follow a label of the trainer's registry, and serve its policy."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import grpc
 
-from controller.loader import PolicyLoader, Refused
+from controller.loaded_policies import LoadedPolicies
+from controller.loader import PolicyLoader, PolicyRejected
 from controller.metrics import Metrics
-from controller.slot import PolicySlot
 from protos.hds import v1
 from protos.operation.supervisor import back_off
 from protos.security.certificate_refusal import CertificateRefused
@@ -18,9 +18,9 @@ from protos.security.certificate_refusal import CertificateRefused
 LOG = logging.getLogger("controller")
 LONGEST_WAIT_S = 2.0
 AGAIN_S = 60.0
-"""A policy that could not be had is tried again after waits that double up to this [s]."""
+"""Longest wait before a failed policy is tried again [s]; waits double up to it."""
 OUTDATED_S = 5.0
-"""How long a policy may still load once the label points to another [s]."""
+"""How long a policy may go on loading once the label points to another one [s]."""
 
 
 class AmbiguousLabel(RuntimeError):
@@ -30,34 +30,34 @@ class AmbiguousLabel(RuntimeError):
 class LabelFollower:
     """Watch `label` at the trainer; download, verify, compile, warm up, swap.
 
-    The old policy serves until the new one is ready, and for ever if it is refused. Without a
-    trainer the last good policy serves from disk. `run` hears where the label points, `bring` loads it.
+    The old policy serves until the new one is ready, or stays if that is rejected. Without a trainer, the
+    last good policy serves from disk. `run` watches the label, `bring` loads its policy.
     """
 
     def __init__(
         self, registry: Callable[[], v1.RegistryServiceStub], name: str, label: str, task: str,
-        loader: PolicyLoader, slot: PolicySlot, metrics: Metrics, refused: Callable[[], bool],
+        loader: PolicyLoader, policies: LoadedPolicies, metrics: Metrics, refused: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """Follow; `refused()` says whether the trainer does not accept our certificate.
+        """Follow `label`; `refused()` says whether the trainer rejects our certificate.
 
-        Without `task`, the label of the only task that has it is followed, and no other from then on.
+        Without `task`, follow the label of the only task that has it, and keep to that task.
         """
         self._registry, self._refused = registry, refused
         self._trainer = name
         self.label, self.task = label, task
         self._loader = loader
-        self._slot = slot
+        self._policies = policies
         self._metrics = metrics
-        self._left = loader.cache.left_behind()
+        self._quarantined = loader.cache.quarantined()
         self._remembering: asyncio.Task | None = None
         self._wanted, self._moved = "", asyncio.Event()
         self._started = False
 
     async def run(self) -> None:
-        """Hear where the label points, for ever.
+        """Watch the label, forever.
 
         Raises:
-            AmbiguousLabel: several tasks have the label, nothing says which is meant, and none is served.
+            AmbiguousLabel: several tasks have the label, none is named, and none is served.
         """
         if not self._started:
             self._started = True
@@ -65,8 +65,8 @@ class LabelFollower:
                 await self._try(last_good, "from disk")
         waits, said = back_off(LONGEST_WAIT_S), ""
         while True:
-            if not self.task and self._slot.current is not None:
-                self.task = self._slot.current.metadata.task
+            if not self.task and self._policies.current is not None:
+                self.task = self._policies.current.metadata.task
             try:
                 asked = v1.WatchLabelRequest(label=self.label, task=self.task)
                 async for moved in self._registry().WatchLabel(asked):
@@ -86,7 +86,7 @@ class LabelFollower:
             await asyncio.sleep(next(waits))
 
     async def bring(self) -> None:
-        """Bring the policy that the label points to, for ever; one that cannot be had is tried again."""
+        """Load and serve the policy of the label, forever. Try again after failures that may pass."""
         while True:
             await self._moved.wait()
             self._moved.clear()
@@ -96,15 +96,15 @@ class LabelFollower:
                     await asyncio.wait_for(self._moved.wait(), next(waits))
 
     async def roll_back(self, expected: str) -> tuple[str, str]:
-        """Serve the policy before the current one; return the versions (left, served).
+        """Serve the previous policy; return the versions (left, served).
 
         Raises:
-            NothingToRollBackTo: there is none, or `expected` is given and not current.
+            NoPreviousPolicy: there is none, or `expected` is given and not current.
         """
-        left, version = self._slot.roll_back(expected)
-        self._wanted = ""  # what loads now comes too late
+        left, version = self._policies.roll_back(expected)
+        self._wanted = ""  # a policy that is loading must not be swapped in
         self._moved.set()
-        await self._leave_behind(left)
+        await self._quarantine(left)
         self._remembering = asyncio.create_task(self._loader.remember(version))
         self._metrics.roll_backs.inc()
         LOG.warning("rolled back from policy %s to %s", left[:12], version[:12])
@@ -113,18 +113,18 @@ class LabelFollower:
     async def _follow(self, version: str) -> None:
         if not version:
             LOG.info("label %r points to no policy yet; waiting", self.label)
-        elif version == self._left:
+        elif version == self._quarantined:
             why = "it was rolled back from; move the label to another policy and back to serve it again"
             self._refuse(version, why)
             version = ""
-        elif self._left:
-            await self._leave_behind("")
+        elif self._quarantined:
+            await self._quarantine("")
         self._wanted = version
         self._moved.set()
 
     async def _once(self, version: str) -> bool:
-        """Try to serve `version` once; return whether it is to be tried again."""
-        current = self._slot.current
+        """Try to serve `version` once; return whether to try again."""
+        current = self._policies.current
         if not version:
             return False
         if current is not None and current.version == version:
@@ -143,36 +143,36 @@ class LabelFollower:
             trying.cancel()
 
     async def _try(self, version: str, origin: str) -> bool:
-        """Build the policy beside the event loop; swap it in, or refuse it. Return whether to try again."""
+        """Build the policy and swap it in, or reject it; return whether to try again."""
         started = time.monotonic()
         try:
             policy = await self._loader.load(version, urgent=True)
             if self.task and policy.metadata.task != self.task:
-                raise Refused(f"it is of task {policy.metadata.task!r}; task {self.task!r} is served")
-        except Refused as error:
+                raise PolicyRejected(f"it is of task {policy.metadata.task!r}; task {self.task!r} is served")
+        except PolicyRejected as error:
             self._refuse(version, str(error), error.again)
             return error.again
-        if version == self._left:
-            return False  # rolled back from while it was loaded
-        remembered = await self._loader.remember(version)  # before it serves, lest SIGTERM comes between
-        self._slot.swap(policy)
+        if version == self._quarantined:
+            return False  # rolled back while it was loading
+        remembered = await self._loader.remember(version)  # before it serves, in case of SIGTERM in between
+        self._policies.swap(policy)
         self._metrics.swapped(version)
         elapsed = time.monotonic() - started
         LOG.info("serving policy %s (%s), ready after %.3f s", version[:12], origin, elapsed)
         return not remembered
 
-    async def _leave_behind(self, version: str) -> None:
-        """Do not serve `version` again when the label says so; empty forgets it."""
-        self._left = version
+    async def _quarantine(self, version: str) -> None:
+        """Do not serve `version` although the label points to it; an empty one ends the quarantine."""
+        self._quarantined = version
         try:
-            await asyncio.to_thread(self._loader.cache.leave_behind, version)
+            await asyncio.to_thread(self._loader.cache.quarantine, version)
         except OSError as error:
-            LOG.error("what was rolled back from is not kept for the next start: %s", error)
+            LOG.error("the quarantine of a rolled-back policy is not kept for the next start: %s", error)
 
     def _refuse(self, version: str, why: str, again: bool = False) -> None:
-        self._slot.refuse(version, why)
+        self._policies.refuse(version, why)
         self._metrics.refusals.inc()
-        current = self._slot.current
+        current = self._policies.current
         kept = f"policy {current.version[:12]} stays" if current else "no policy is served"
         later = "; it is tried again" if again else ""
         LOG.error("policy %s is refused: %s; %s%s", version[:12], why, kept, later)

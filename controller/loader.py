@@ -1,6 +1,6 @@
-"""From a version's name to a policy that is loaded and warm.
+"""Load policies by version or label: download, verify, compile, warm up.
 
-Downloads run beside each other and outside of any lock; only one policy at a time is built.
+Downloads run concurrently. One policy is built at a time.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from collections.abc import Callable
 import grpc
 
 from controller.cache import BadDownload, PolicyCache
+from controller.loaded_policies import LoadedPolicies
 from controller.served_policy import ServedPolicy, UnusablePolicy
-from controller.slot import PolicySlot
 from protos.hds import v1
 from protos.operation.text import shortened
 from trainer.checkpoint.manifest import CorruptCheckpoint
@@ -22,11 +22,11 @@ LOG = logging.getLogger("controller")
 RESOLVE_S = 5.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 DOWNLOADS = 4
-"""Downloads at a time of versions that clients ask for; the label's own goes beyond it."""
+"""Concurrent downloads of versions that clients ask for. The label's own download is not counted."""
 
 
-class Refused(RuntimeError):
-    """A policy is not to be had, or must not act; `again` says whether that may change by itself."""
+class PolicyRejected(RuntimeError):
+    """A policy is unavailable or must not act. `again` says whether a later try may succeed."""
 
     def __init__(self, why: str, again: bool = False) -> None:
         super().__init__(shortened(why))
@@ -34,51 +34,53 @@ class Refused(RuntimeError):
 
 
 class PolicyLoader:
-    """Loads policies into `slot`: from memory, else from disk, else from the trainer."""
+    """Loads policies from memory, else from disk, else from the trainer."""
 
     def __init__(
-        self, cache: PolicyCache, slot: PolicySlot, registry: Callable[[], v1.RegistryServiceStub]
+        self, cache: PolicyCache, policies: LoadedPolicies, registry: Callable[[], v1.RegistryServiceStub]
     ) -> None:
-        """Load; `registry()` is where to download from."""
+        """Load into `policies`; `registry()` is the stub to download with."""
         self.cache = cache
-        self._slot = slot
+        self._policies = policies
         self._registry = registry
         self._building, self._noting = asyncio.Lock(), asyncio.Lock()
         self._downloads: dict[str, asyncio.Task[None]] = {}
 
     async def load(self, name: str, urgent: bool = False) -> ServedPolicy:
-        """Return a policy, verified, compiled, tried and warm; an urgent one waits for no other download.
+        """Return a policy that is verified, compiled and warm. An urgent download is never put off.
 
         `name` is a version, its first digits, or a label at the trainer.
 
         Raises:
-            Refused: saying why not.
+            PolicyRejected: with the reason.
         """
         version = name if is_version(name) else await self._resolve(name)
         try:
-            policy = self._slot.get(version)
+            policy = self._policies.get(version)
             if policy is None:
                 await self._fetch(version, urgent)
                 policy = await self._build(version)
             return policy
         except CorruptCheckpoint as error:
             self.cache.discard(version)
-            raise Refused(str(error), again=True) from error
+            raise PolicyRejected(str(error), again=True) from error
         except UnusablePolicy as error:
-            raise Refused(str(error)) from error
-        except Refused:
+            raise PolicyRejected(str(error)) from error
+        except PolicyRejected:
             raise
         except (OSError, BadDownload) as error:
-            raise Refused(str(error), again=True) from error
-        except Exception as error:  # whatever its files and XLA come up with, others serve on
-            raise Refused(f"it cannot be built ({type(error).__name__}: {error})", again=True) from error
+            raise PolicyRejected(str(error), again=True) from error
+        except Exception as error:  # any error of its files or of XLA must not stop other policies
+            raise PolicyRejected(
+                f"it cannot be built ({type(error).__name__}: {error})", again=True
+            ) from error
 
     async def remember(self, version: str) -> bool:
-        """Let `version` be the one to start with next time; return whether that could be written."""
+        """Record `version` as the policy for the next start; return whether it could be written."""
         async with self._noting:
             try:
                 await asyncio.to_thread(self.cache.mark_good, version)
-                needed = {version, *self._slot.loaded(), *self._downloads}
+                needed = {version, *self._policies.loaded(), *self._downloads}
                 await asyncio.to_thread(self.cache.prune, needed)
             except OSError as error:
                 LOG.error("policy %s serves, but is not kept for the next start: %s", version[:12], error)
@@ -86,17 +88,17 @@ class PolicyLoader:
             return True
 
     async def _resolve(self, name: str) -> str:
-        """Return the version that is meant: of a policy that is loaded, or as the trainer says.
+        """Return the full version of a prefix or label, from the loaded policies or the trainer.
 
         Raises:
-            Refused: there is none, or the trainer cannot be asked.
+            PolicyRejected: there is none, or the trainer cannot be reached.
         """
         if not _NAME.fullmatch(name):
-            raise Refused(
+            raise PolicyRejected(
                 f"{shortened(name, 80)!r} is no version of a policy, nor a label; a version is "
                 f"{VERSION_DIGITS} hexadecimal digits, of which the first do"
             )
-        loaded = [version for version in self._slot.loaded() if version.startswith(name)]
+        loaded = [version for version in self._policies.loaded() if version.startswith(name)]
         if len(loaded) == 1:
             return loaded[0]
         try:
@@ -104,16 +106,20 @@ class PolicyLoader:
             return (await self._registry().ResolvePolicy(request, timeout=RESOLVE_S)).version
         except grpc.aio.AioRpcError as error:
             why = error.details() or error.code().name.lower()
-            raise Refused(f"which policy {name!r} is, the trainer does not say ({why})", True) from error
+            raise PolicyRejected(
+                f"which policy {name!r} is, the trainer does not say ({why})", True
+            ) from error
 
     async def _fetch(self, version: str, urgent: bool) -> None:
-        """Have `version` on the disk; whoever else asks for it meanwhile waits for the same download."""
+        """Download `version` unless it is on disk. Concurrent requests share one download."""
         if self.cache.directory(version).exists():
             return
         task = self._downloads.get(version)
         if task is None:
             if len(self._downloads) >= DOWNLOADS and not urgent:
-                raise Refused(f"{DOWNLOADS} policies are being downloaded; try again later", again=True)
+                raise PolicyRejected(
+                    f"{DOWNLOADS} policies are being downloaded; try again later", again=True
+                )
             task = asyncio.create_task(self._download(version))
             self._downloads[version] = task
             task.add_done_callback(lambda done: self._downloads.pop(version, None))
@@ -125,18 +131,18 @@ class PolicyLoader:
             await self.cache.store(version, aiter(chunks))
         except grpc.aio.AioRpcError as error:
             code = error.code().name.lower()
-            raise Refused(
+            raise PolicyRejected(
                 f"the trainer does not give policy {version[:12]} ({code}: {error.details()})", again=True
             ) from error
         finally:
             chunks.cancel()
-        needed = {version, *self._slot.loaded(), *self._downloads}
+        needed = {version, *self._policies.loaded(), *self._downloads}
         await asyncio.to_thread(self.cache.prune, needed)
 
     async def _build(self, version: str) -> ServedPolicy:
         async with self._building:
-            policy = self._slot.get(version)
+            policy = self._policies.get(version)
             if policy is None:
                 policy = await asyncio.to_thread(ServedPolicy, self.cache.directory(version), version)
-                self._slot.keep(policy)
+                self._policies.keep(policy)
             return policy

@@ -1,4 +1,4 @@
-"""The event loop that servers run on."""
+"""The event loop of the controller."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import uvloop
 
-from controller.cores import beside, stay_on
+from controller.cpu_affinity import pin_to, reset_affinity
 from protos.operation.event_loop import answer_before_threads_compute
 
 
@@ -31,8 +31,8 @@ def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
 
 
 async def _on(cpu: int | None, main: Coroutine[Any, Any, None]) -> None:
-    executor = ThreadPoolExecutor(thread_name_prefix="beside", initializer=beside)
+    executor = ThreadPoolExecutor(thread_name_prefix="beside", initializer=reset_affinity)
     asyncio.get_running_loop().set_default_executor(executor)
     if cpu is not None:
-        stay_on(cpu)
+        pin_to(cpu)
     await main

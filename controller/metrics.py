@@ -1,4 +1,4 @@
-"""What the controller counts, for Prometheus."""
+"""Metrics of the controller, for Prometheus."""
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,62 +20,62 @@ STAGES = ("decode", "compute", "total")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 MOST_VERSIONS = 50
 """Versions with series of their own. A year brings thousands, each with some fifty lines in every scrape."""
-NOTED = 1024
-"""Rows that are sorted in at once, in some 0.1 ms."""
+ROWS = 1024
+"""Rows that are binned at a time, in some 0.1 ms."""
 
 
-class Tally:
-    """Histograms of rows of numbers that are noted now and sorted in later: noting takes a tenth of a µs."""
+class DeferredHistogram:
+    """Histograms whose values are recorded now and binned later: recording takes 0.1 µs."""
 
     def __init__(self, edges: tuple[float, ...], columns: int) -> None:
         self._edges = np.asarray(edges)
         self._counts = np.zeros((columns, len(edges) + 1), np.int64)
         self._sums = np.zeros(columns)
-        self._noted: list[tuple[float, ...]] = []
+        self._rows: list[tuple[float, ...]] = []
         self._lock = threading.Lock()
 
     def note(self, *row: float) -> None:
-        """Note a row; called by one thread."""
-        self._noted.append(row)
-        if len(self._noted) >= NOTED:
-            self._sort_in()
+        """Record a row. Call this from one thread only."""
+        self._rows.append(row)
+        if len(self._rows) >= ROWS:
+            self._bin()
 
     def histogram(self, column: int) -> tuple[list[tuple[str, float]], float]:
-        """Return the cumulative buckets of a column, as Prometheus names them, and its sum."""
-        self._sort_in()
+        """Return the cumulative buckets of a column, with Prometheus' names, and its sum."""
+        self._bin()
         names = [*map(floatToGoString, self._edges.tolist()), "+Inf"]
         seen = np.cumsum(self._counts[column]).tolist()
         return list(zip(names, seen, strict=True)), float(self._sums[column])
 
     def count(self) -> int:
-        """Return how many rows there were."""
-        self._sort_in()
+        """Return the number of rows."""
+        self._bin()
         return int(self._counts[0].sum())
 
-    def _sort_in(self) -> None:
+    def _bin(self) -> None:
         with self._lock:
-            count = len(self._noted)  # more may be noted meanwhile, behind these
-            rows = np.array(self._noted[:count], float).reshape(count, len(self._sums))
-            del self._noted[:count]
+            count = len(self._rows)  # more rows may be appended meanwhile
+            rows = np.array(self._rows[:count], float).reshape(count, len(self._sums))
+            del self._rows[:count]
             for column, values in enumerate(rows.T):
                 at = np.searchsorted(self._edges, values)
                 self._counts[column] += np.bincount(at, minlength=len(self._edges) + 1)
                 self._sums[column] += values.sum()
 
 
-class OfVersion(NamedTuple):
-    """The counters of one policy version, looked up once; `seconds` has rows (decode, compute, total)."""
+class VersionMetrics(NamedTuple):
+    """The metrics of one policy version; `seconds` has rows (decode, compute, total)."""
 
     late: Counter
     stale: Counter
     fallbacks: Counter
-    seconds: Tally
+    seconds: DeferredHistogram
 
 
-class _Tallies(Collector):
-    """Tells Prometheus of the tallies."""
+class _DeferredCollector(Collector):
+    """Exports the deferred histograms to Prometheus."""
 
-    def __init__(self, of: dict[str, OfVersion], batch_size: Tally) -> None:
+    def __init__(self, of: dict[str, VersionMetrics], batch_size: DeferredHistogram) -> None:
         self._of, self._batch_size = of, batch_size
 
     def collect(self) -> Iterator[Metric]:
@@ -95,8 +95,8 @@ class _Tallies(Collector):
         yield from (actions, seconds, sizes)
 
 
-class _Ends(Collector):
-    """Tells Prometheus when certificates end."""
+class _ExpiryCollector(Collector):
+    """Exports the expiry of certificates to Prometheus."""
 
     def __init__(self, watch: ExpiryWatch) -> None:
         self._watch = watch
@@ -114,7 +114,7 @@ class _Ends(Collector):
 
 
 class Metrics:
-    """Counters and histograms in a registry of their own. Versions are told by their first 12 digits."""
+    """Counters and histograms in a registry of their own. Versions are labelled by their first 12 digits."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -122,54 +122,58 @@ class Metrics:
         by_version = {"labelnames": ("version",), "registry": self.registry}
         self._late = Counter(
             "hds_deadline_misses",
-            "Actions sent later after their observation came than it allows",
+            "Actions sent after the deadline of their observation",
             **by_version,
         )
         self._stale = Counter(
-            "hds_stale_drops", "Observations dropped, their deadline past before their turn", **by_version
+            "hds_stale_drops",
+            "Observations dropped because their deadline passed before they were computed",
+            **by_version,
         )
         self._fallbacks = Counter(
-            "hds_fallbacks", "Ticks at which a plant fell back to its own law, as it tells", **by_version
+            "hds_fallbacks",
+            "Ticks at which a plant used its fallback law, as reported by the plant",
+            **by_version,
         )
         self._swaps = Counter("hds_swaps", "Policies swapped in", **by_version)
         self.refusals = Counter("hds_refusals", "Policies refused", registry=self.registry)
         self.roll_backs = Counter("hds_roll_backs", "Roll-backs", registry=self.registry)
         self.streams = Gauge("hds_streams", "Open Control streams", registry=self.registry)
         self.background_failures = Counter(
-            "hds_background_failures", "Failures of background work, which was begun anew",
+            "hds_background_failures", "Failures of background tasks, which were restarted",
             labelnames=("work",), registry=self.registry,
         )  # fmt: skip
-        self.batch_size = Tally(BATCH_SIZES, 1)
+        self.batch_size = DeferredHistogram(BATCH_SIZES, 1)
         self._shadow_difference = Histogram(
             "hds_shadow_difference", "Largest |u - u_shadow| of an observation", **by_version,
             buckets=(1e-6, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 2.0),
         )  # fmt: skip
-        self._of: dict[str, OfVersion] = {}
+        self._of: dict[str, VersionMetrics] = {}
         self._versions: dict[str, str] = {}
-        """Those with series of their own, oldest first, by the first 12 digits."""
+        """Versions with series of their own, oldest first, by their first 12 digits."""
         self._lock = threading.Lock()
-        self.registry.register(_Tallies(self._of, self.batch_size))
+        self.registry.register(_DeferredCollector(self._of, self.batch_size))
 
-    def of(self, version: str) -> OfVersion:
-        """Return the counters of `version`."""
+    def for_version(self, version: str) -> VersionMetrics:
+        """Return the metrics of `version`."""
         found = self._of.get(version)
         if found is None:
             short = self._with_series(version)
             late, stale, fallbacks = (c.labels(short) for c in (self._late, self._stale, self._fallbacks))
-            found = OfVersion(late, stale, fallbacks, Tally(SECONDS, len(STAGES)))
+            found = VersionMetrics(late, stale, fallbacks, DeferredHistogram(SECONDS, len(STAGES)))
             self._of[version] = found
         return found
 
     def swapped(self, version: str) -> None:
-        """Count that `version` was swapped in."""
+        """Count a swap to `version`."""
         self._swaps.labels(self._with_series(version)).inc()
 
     def shadowed(self, version: str, difference: float) -> None:
-        """Count an observation that the shadow `version` was asked too: largest |u - u_shadow|."""
+        """Record the largest |u - u_shadow| of an observation for the shadow `version`."""
         self._shadow_difference.labels(self._with_series(version)).observe(difference)
 
     def _with_series(self, version: str) -> str:
-        """Return the label of `version`; the series of the oldest ones make room for a new one's."""
+        """Return the label of `version`. A new version replaces the series of the oldest one."""
         short = version[:12]
         with self._lock:
             if short not in self._versions:
@@ -186,10 +190,10 @@ class Metrics:
     def serve(
         self, host: str, port: int, security: ServerSecurity
     ) -> tuple[str, Callable[[], Awaitable[None]]]:
-        """Answer `GET /metrics` on `host:port` from a thread; return the URL, and what follows its files.
+        """Answer `GET /metrics` on `host:port` from a thread.
 
-        On loopback without TLS; elsewhere with the servers' TLS, which must be mutual: Prometheus has none
-        of our tokens.
+        Return the URL, and a task that follows the files of certificates. A public address requires mutual
+        TLS, because Prometheus has no token of HDS. Loopback has no TLS.
 
         Raises:
             OSError: the port is taken.
@@ -209,6 +213,6 @@ class Metrics:
         server.start()
         return f"{'https' if public else 'http'}://{format_address(host, server.port)}/metrics", server.follow
 
-    def tell_expiry(self, watch: ExpiryWatch) -> None:
-        """Tell when the certificates that `watch` looks at end."""
-        self.registry.register(_Ends(watch))
+    def export_expiry(self, watch: ExpiryWatch) -> None:
+        """Export the expiry of the certificates that `watch` checks."""
+        self.registry.register(_ExpiryCollector(watch))

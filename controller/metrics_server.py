@@ -1,4 +1,4 @@
-"""Answers Prometheus over HTTP, each client in a thread of its own, none for long."""
+"""HTTP server for Prometheus: a thread for each client, with time-outs."""
 
 import asyncio
 import contextlib

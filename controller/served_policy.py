@@ -1,4 +1,4 @@
-"""A policy compiled and warm, ready to answer.
+"""A policy that is compiled and warm.
 
 Notation
     x   observations    [B, n]   SI units, or [B, n + m] with the action applied last
@@ -21,19 +21,19 @@ from trainer.checkpoint.reader import read_policy
 from trainer.policy.network import PolicySpec
 
 BUCKETS = (1, 8, 64)
-"""Batch sizes that are compiled; a batch is padded to the next one."""
+"""Compiled batch sizes. A batch is padded to the next one."""
 
 
 class UnusablePolicy(RuntimeError):
-    """A policy is intact but must not act."""
+    """A policy is intact, but its actions are invalid."""
 
 
 @functools.cache
 def _compiled(spec: PolicySpec) -> Callable:
     """Return the jitted policy of this shape, `(flat parameters, x) -> u`.
 
-    Parameters are an argument, so a swap compiles nothing, and one vector, which is handed over faster than
-    a tree.
+    Parameters are an argument, so that a swap compiles nothing. They are one vector, which is passed faster
+    than a tree.
     """
     shapes = jax.eval_shape(spec.init, jax.random.key(0))
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))

@@ -1,4 +1,4 @@
-"""The controller's process: one gRPC server, one follower of a label."""
+"""The process of the controller: a gRPC server and a label follower."""
 
 import asyncio
 import functools
@@ -16,12 +16,12 @@ from controller.admin import PolicyAdminService
 from controller.batcher import Batcher
 from controller.cache import PolicyCache
 from controller.follower import AmbiguousLabel, LabelFollower
+from controller.keep_warm import keep_warm
+from controller.loaded_policies import LoadedPolicies
 from controller.loader import PolicyLoader
 from controller.metrics import Metrics
 from controller.served_policy import BUCKETS
 from controller.service import PolicyService
-from controller.slot import PolicySlot
-from controller.warmth import keep_warm
 from protos.hds import v1
 from protos.operation import garbage
 from protos.operation.lock import hold
@@ -40,24 +40,24 @@ READY_S = 0.05
 
 @dataclass(frozen=True)
 class Settings:
-    """How the controller serves.
+    """Settings of the controller.
 
     Attributes:
-        host, port: where to listen; port 0 takes a free one.
+        host, port: address to listen on; port 0 takes a free one.
         trainer: host:port of the trainer.
-        label: the label whose policy is served.
-        task: the task that it is of; empty for the only one that has it.
-        state_dir: where policies are kept.
-        batch_delay: how long an observation may wait for others [s].
-        max_batch: observations computed together at most.
-        max_streams: Control streams open at a time.
-        keep_warm: while a stream is open, rehearse an action this long after the last [s]; 0 never.
-        metrics_port: where Prometheus asks; None answers nobody.
-        metrics_host: the address of that; a public one needs mutual TLS.
-        reflection: whether the services' schema is told.
-        grace: how long open streams are still answered after SIGTERM [s].
+        label: label whose policy is served.
+        task: task of the label; empty for the only task that has it.
+        state_dir: directory of downloaded policies.
+        batch_delay: longest wait of an observation for a batch [s].
+        max_batch: largest batch.
+        max_streams: limit of open Control streams.
+        keep_warm: while a stream is open, dry_run an action this long after the last [s]; 0 never.
+        metrics_port: port for Prometheus; None for no metrics.
+        metrics_host: address for Prometheus; a public one requires mutual TLS.
+        reflection: whether gRPC reflection is on.
+        grace: how long open streams are answered after SIGTERM [s].
         security: who may connect.
-        access: how to get in at the trainer.
+        access: TLS and authentication at the trainer.
     """
 
     host: str
@@ -79,16 +79,16 @@ class Settings:
 
 
 class Controller:
-    """Everything in the controller's process. Made inside the event loop."""
+    """The parts of the controller. Create it inside the event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open the state.
+        """Open the state directory.
 
         Raises:
             OSError: the state directory cannot be written.
         """
         self._settings = settings
-        self.metrics, self.slot = Metrics(), PolicySlot()
+        self.metrics, self.policies = Metrics(), LoadedPolicies()
         cache = PolicyCache(settings.state_dir)
         self._held = hold(
             settings.state_dir / ".lock", f"the state directory {settings.state_dir}",
@@ -96,24 +96,24 @@ class Controller:
         )  # fmt: skip
         trainer = settings.access.aio_followed(settings.trainer, TRAINER_OPTIONS)
         registry = lambda: v1.RegistryServiceStub(trainer.now())  # noqa: E731
-        loader = PolicyLoader(cache, self.slot, registry)
+        loader = PolicyLoader(cache, self.policies, registry)
         label, metrics = settings.label, self.metrics
         refused = functools.partial(settings.access.refused, settings.trainer)
         self.follower = LabelFollower(
-            registry, settings.trainer, label, settings.task, loader, self.slot, metrics, refused
+            registry, settings.trainer, label, settings.task, loader, self.policies, metrics, refused
         )
         self.expiry = watch_of((*settings.security.certificates(), *settings.access.certificates()))
-        metrics.tell_expiry(self.expiry)
+        metrics.export_expiry(self.expiry)
         failures = self.metrics.background_failures
         self.troubles = Troubles(lambda work: failures.labels(work).inc())
         self.batcher = Batcher(settings.batch_delay, settings.max_batch, metrics)
         most = settings.max_streams
-        self.service = PolicyService(self.slot, loader, self.batcher, metrics, label, most, self.not_well)
+        self.service = PolicyService(self.policies, loader, self.batcher, metrics, label, most, self.warnings)
         self._admin = PolicyAdminService(self.follower, loader, self.service, settings.state_dir, metrics)
         self._health = HealthServicer()
 
-    def not_well(self) -> list[str]:
-        """Return in words what is not well: background work that failed, certificates that end soon."""
+    def warnings(self) -> list[str]:
+        """Return warnings: background tasks that failed, certificates that expire soon."""
         return [*self.troubles.told(), *self.expiry.warnings()]
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -125,20 +125,20 @@ class Controller:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
 
-    async def tell_health(self) -> None:
-        """Say `SERVING` of everything once a policy is warm; the admin service needs none."""
+    async def report_health(self) -> None:
+        """Set the health to `SERVING` once a policy is warm. The admin service needs no policy."""
         status = health_pb2.HealthCheckResponse
         await self._health.set(SERVICES[1], status.SERVING)
         for name in ("", SERVICES[0]):
             await self._health.set(name, status.NOT_SERVING)
-        while self.slot.current is None:
+        while self.policies.current is None:
             await asyncio.sleep(READY_S)
         garbage.settle()
         for name in ("", SERVICES[0]):
             await self._health.set(name, status.SERVING)
 
     async def drain(self, server: grpc.aio.Server) -> None:
-        """Say `NOT_SERVING`, take no new stream, answer the open ones for the grace, end."""
+        """Set the health to `NOT_SERVING`, accept no new stream, and answer open ones for `grace` seconds."""
         await self._health.enter_graceful_shutdown()
         await server.stop(self._settings.grace)
 
@@ -181,7 +181,7 @@ async def serve(settings: Settings) -> None:
         ("ending idle streams", controller.service.watch),
         ("ending calls without rights", auth.watch),
         ("keeping warm", warm),
-        ("telling health", controller.tell_health),
+        ("reporting health", controller.report_health),
         ("watching certificates", controller.expiry.watch),
         ("looking for garbage", garbage.look),
     ):

@@ -1,4 +1,4 @@
-"""PolicyService: decode, ask the policy, encode."""
+"""PolicyService: decode observations, compute actions, encode answers."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,11 @@ import grpc
 import numpy as np
 
 from controller.batcher import SLOW_S, Batcher, Stale
-from controller.loader import PolicyLoader, Refused
+from controller.loaded_policies import LoadedPolicies
+from controller.loader import PolicyLoader, PolicyRejected
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 from controller.shadow import Shadow
-from controller.slot import PolicySlot
 from protos.hds import v1
 
 LOG = logging.getLogger("controller")
@@ -65,7 +65,7 @@ def _error(code: v1.ErrorCode, message: str, sequence: int = 0) -> v1.ControlRes
 
 @dataclass(eq=False)
 class Stream:
-    """One plant's stream. Nothing of it is shared with other streams."""
+    """State of one plant's stream, which no other stream shares."""
 
     task: asyncio.Task
     seen: float
@@ -73,34 +73,34 @@ class Stream:
     plant: v1.PlantSpec | None = None
     pinned: ServedPolicy | None = None
     fits: ServedPolicy | None = None
-    """The policy that was last found to fit the plant."""
+    """The policy that was last checked against the plant."""
     named_task: str = ""
-    """The task that it drives the plant for; empty if its hello named none."""
+    """The task named in the hello; empty if none."""
     fallbacks: int = 0
-    """How many ticks in a row fell back, as it told last."""
+    """Consecutive fallback ticks, as reported last."""
     idle: bool = False
 
 
 class PolicyService(v1.PolicyServiceServicer):
-    """Actions of the policy in `slot`, or of the one that a stream is pinned to."""
+    """Actions of the current policy, or of the policy that a stream is pinned to."""
 
     def __init__(
-        self, slot: PolicySlot, loader: PolicyLoader, batcher: Batcher, metrics: Metrics, label: str,
-        max_streams: int, troubles: Callable[[], list[str]] = list,
+        self, policies: LoadedPolicies, loader: PolicyLoader, batcher: Batcher, metrics: Metrics, label: str,
+        max_streams: int, warnings: Callable[[], list[str]] = list,
     ) -> None:  # fmt: skip
         self.shadow: Shadow | None = None
-        self._slot = slot
+        self._policies = policies
         self._loader = loader
         self._batcher = batcher
         self._metrics = metrics
         self._label = label
         self._max_streams = max_streams
-        self._troubles = troubles
+        self._warnings = warnings
         self._streams: set[Stream] = set()
         self._acting = asyncio.Lock()
 
     async def watch(self) -> None:
-        """End streams that say nothing, for ever: 10 s without a hello, 10 min without an observation."""
+        """End idle streams, forever: 10 s without a hello, 10 min without an observation."""
         while True:
             await asyncio.sleep(WATCH_S)
             now = time.perf_counter()
@@ -109,9 +109,9 @@ class PolicyService(v1.PolicyServiceServicer):
                     stream.idle = True
                     stream.task.cancel()
 
-    def rehearse(self) -> None:
-        """Go the way of an observation, from bytes to bytes, and throw the action away."""
-        policy = self._slot.current
+    def dry_run(self) -> None:
+        """Compute an action from request bytes to response bytes, and discard it."""
+        policy = self._policies.current
         if policy is None or policy.seconds >= SLOW_S:
             return
         request = v1.Observation(x=[0.0] * policy.state_size).SerializeToString()
@@ -143,8 +143,8 @@ class PolicyService(v1.PolicyServiceServicer):
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the stream was idle for too long")
 
     async def Act(self, request: v1.ActRequest, context: grpc.aio.ServicerContext) -> v1.ActResponse:
-        """Answer a batch of independent observations with one version."""
-        policy, asked = self._slot.current, len(request.observations)
+        """Answer a batch of independent observations with one policy."""
+        policy, asked = self._policies.current, len(request.observations)
         if policy is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, self._not_ready())
         if asked > MOST_TOGETHER:
@@ -167,14 +167,14 @@ class PolicyService(v1.PolicyServiceServicer):
         return v1.ActResponse(actions=[_fields(observation, u, policy) for observation, u in pairs])
 
     async def _acted(self, observations: Sequence[v1.Observation], policy: ServedPolicy) -> np.ndarray:
-        """Return u[B, m] of a part of a batch; streams, while any is open, come first.
+        """Return u[B, m] for a part of a batch. While streams are open, sleep to leave them most of the time.
 
         Raises:
-            BadObservation: one that no policy may see.
+            BadObservation: an observation is invalid.
         """
         began = time.perf_counter()
         x = np.stack([decode(observation, policy) for observation in observations])
-        u = await self._batcher.act_together(policy, x)
+        u = await self._batcher.act_batch(policy, x)
         if self._streams:
             await asyncio.sleep((1.0 / ACT_SHARE - 1.0) * (time.perf_counter() - began))
         return u
@@ -182,25 +182,25 @@ class PolicyService(v1.PolicyServiceServicer):
     async def Describe(
         self, request: v1.DescribeRequest, context: grpc.aio.ServicerContext
     ) -> v1.DescribeResponse:
-        """Say which policy is served."""
+        """Describe the served policy."""
         del request, context
-        policy, (refused, why) = self._slot.current, self._slot.refused
+        policy, (refused, why) = self._policies.current, self._policies.refused
         return v1.DescribeResponse(
             ready=policy is not None,
             policy=policy.description() if policy else None,
             label=self._label,
             refused_version=refused,
             refusal=why,
-            loaded_versions=self._slot.loaded(),
-            previous_version=self._slot.previous.version if self._slot.previous else "",
+            loaded_versions=self._policies.loaded(),
+            previous_version=self._policies.previous.version if self._policies.previous else "",
             shadow=self.shadow.message() if self.shadow else None,
             streams=len(self._streams),
-            troubles=self._troubles(),
+            troubles=self._warnings(),
         )
 
     @contextlib.contextmanager
     def _open(self, stream: Stream) -> Iterator[None]:
-        """Count `stream`, and let go of what it holds at its end."""
+        """Register `stream`, and release its pin at the end."""
         self._streams.add(stream)
         self._metrics.streams.inc()
         try:
@@ -210,7 +210,7 @@ class PolicyService(v1.PolicyServiceServicer):
             self._streams.discard(stream)
             self._metrics.streams.dec()
             if stream.pinned is not None:
-                self._slot.unpin(stream.pinned.version)
+                self._policies.unpin(stream.pinned.version)
 
     def _respond(self, request: v1.ControlRequest, stream: Stream) -> Awaitable[v1.ControlResponse]:
         kind = request.WhichOneof("request")
@@ -225,12 +225,12 @@ class PolicyService(v1.PolicyServiceServicer):
         return _error(v1.ERROR_CODE_OUT_OF_ORDER, f"{what} came", request.observation.sequence)
 
     async def _greet(self, hello: v1.Hello, stream: Stream) -> v1.ControlResponse:
-        policy = self._slot.current
+        policy = self._policies.current
         if hello.policy_version:
-            stream.seen = math.inf  # loading may take long, and the plant can do nothing but wait
+            stream.seen = math.inf  # loading may take long
             try:
                 policy = await self._loader.load(hello.policy_version)
-            except Refused as error:
+            except PolicyRejected as error:
                 return _error(v1.ERROR_CODE_NO_SUCH_VERSION, str(error))
             finally:
                 stream.seen = time.perf_counter()
@@ -243,7 +243,7 @@ class PolicyService(v1.PolicyServiceServicer):
         if not hello.task:
             LOG.warning("%r names no task; it is driven by %s's policy", hello.client, policy.metadata.task)
         if hello.policy_version:
-            self._slot.pin(policy.version)
+            self._policies.pin(policy.version)
             stream.pinned = policy
         stream.plant, stream.client, stream.fits = hello.plant, hello.client, policy
         stream.named_task = hello.task
@@ -252,8 +252,8 @@ class PolicyService(v1.PolicyServiceServicer):
     async def _answer(
         self, observation: v1.Observation, stream: Stream, plant: v1.PlantSpec
     ) -> v1.ControlResponse:
-        policy, received = stream.pinned or self._slot.current, stream.seen
-        assert policy is not None, "a welcomed plant has a policy, and policies are never taken away"
+        policy, received = stream.pinned or self._policies.current, stream.seen
+        assert policy is not None, "a welcomed plant has a policy, and policies are never removed"
         if policy is not stream.fits:
             if wrong := _wrong_task(stream.named_task, policy):
                 return _error(v1.ERROR_CODE_WRONG_TASK, wrong, observation.sequence)
@@ -264,9 +264,9 @@ class PolicyService(v1.PolicyServiceServicer):
             x = decode(observation, policy)
         except BadObservation as error:
             return _error(v1.ERROR_CODE_BAD_OBSERVATION, str(error), observation.sequence)
-        counted, decoded = self._metrics.of(policy.version), time.perf_counter()
-        self._batcher.came(received)
-        u, deadline = self._batcher.at_once(policy, x), observation.deadline_ns * 1e-9
+        counted, decoded = self._metrics.for_version(policy.version), time.perf_counter()
+        self._batcher.note_arrival(received)
+        u, deadline = self._batcher.try_act(policy, x), observation.deadline_ns * 1e-9
         if u is None:
             try:
                 u = await self._batcher.act(policy, x, received, deadline)
@@ -289,14 +289,14 @@ class PolicyService(v1.PolicyServiceServicer):
         return _response(observation, values, policy, now - received)
 
     def _not_ready(self) -> str:
-        version, why = self._slot.refused
+        version, why = self._policies.refused
         if version:
             return f"no policy is served: {version[:12]} was refused ({why})"
         return f"no policy is loaded yet; label {self._label!r} is awaited"
 
 
 def usable(u: Iterable[float]) -> bool:
-    """Return whether all of u is in [-1, 1]; a number that is not finite is not."""
+    """Return whether all components of u are finite and in [-1, 1]."""
     for component in u:  # noqa: SIM110 - a generator takes three times as long, at every action
         if not -1.0 <= component <= 1.0:
             return False
@@ -308,7 +308,7 @@ def _not_usable(policy: ServedPolicy, u: np.ndarray) -> str:
 
 
 def _wrong_task(named: str, policy: ServedPolicy) -> str:
-    """Return why a stream for the task `named` is not served by `policy`; empty if it is."""
+    """Return why `policy` does not serve a stream for the task `named`; empty if it does."""
     if not named or named == policy.metadata.task:
         return ""
     return (
@@ -320,7 +320,7 @@ def _wrong_task(named: str, policy: ServedPolicy) -> str:
 def _fields(
     observation: v1.Observation, u: list[float], policy: ServedPolicy, seconds: float = 0.0
 ) -> dict[str, Any]:
-    """Return the fields of an action: as a part of an answer they need no message of their own first."""
+    """Return the fields of an action. Passing them to the response saves one message."""
     return {
         "sequence": observation.sequence,
         "u": u,

@@ -1,8 +1,8 @@
-"""A candidate policy beside the served one: computed on live observations, logged, never applied.
+"""A shadow policy: computed on live observations, logged, never applied.
 
-It computes in a thread of its own and drops what it is too slow for, so the served policy's answers do not
-wait for it. Each comparison is a JSON line in `shadow.jsonl` of the state directory, which begins anew at
-10 MB and keeps three older files.
+It runs in a thread and skips observations when it is too slow, so that it never delays the served policy.
+Each comparison is a JSON line in `shadow.jsonl` in the state directory, which rotates at 10 MB with three
+older files.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from controller.cores import beside
+from controller.cpu_affinity import reset_affinity
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 from protos.hds import v1
@@ -25,21 +25,21 @@ from protos.operation.supervisor import keep_thread
 WAITING = 256
 FILE_BYTES, OLDER_FILES = 10_000_000, 3
 AGAIN_S = 10.0
-"""After what could not be written, nothing is for so long [s]."""
+"""Pause after a failed write [s]."""
 LOG = logging.getLogger("controller")
 
 
 class _File(RotatingFileHandler):
-    """Raises where a line cannot be written, in place of a traceback on standard error."""
+    """Raises when a line cannot be written, instead of printing a traceback."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Raise what was caught."""
+        """Raise the error again."""
         del record
         raise  # noqa: PLE0704 - called by `emit` while it handles the error
 
 
 class Shadow:
-    """Compares `policy` with what is served, from its making until `close`."""
+    """Compares `policy` with the served policy until `close`."""
 
     def __init__(self, policy: ServedPolicy, directory: Path, metrics: Metrics) -> None:
         self.policy = policy
@@ -52,7 +52,7 @@ class Shadow:
         self._thread = keep_thread("shadow", self._run, self._ended, LOG.error)
 
     def compare(self, client: str, sequence: int, x: np.ndarray, u: np.ndarray, version: str) -> None:
-        """Hand over what the policy `version` saw and answered; returns at once."""
+        """Queue an observation and the action of the served `version`; return at once."""
         if x.shape != (self.policy.input_size,) or u.shape != (self.policy.action_size,):
             self._skipped += 1
             return
@@ -62,7 +62,7 @@ class Shadow:
             self._skipped += 1
 
     def message(self) -> v1.Shadow:
-        """Return the comparison so far."""
+        """Return the figures of the comparison."""
         return v1.Shadow(
             version=self.policy.version,
             compared=self._compared,
@@ -73,16 +73,16 @@ class Shadow:
         )
 
     def close(self) -> None:
-        """End the comparison, after the observation that it is at; blocks until then."""
+        """Finish the current observation and end the comparison."""
         self._ended.set()
         with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)  # in case it waits
+            self._queue.put_nowait(None)  # wakes the thread
         self._thread.join()
         with contextlib.suppress(OSError):
             self._file.close()
 
     def _run(self) -> None:
-        beside()
+        reset_affinity()
         while (item := self._queue.get()) is not None and not self._ended.is_set():
             client, sequence, x, u, version = item
             shadow = self.policy.act(x[None])[0]
@@ -99,7 +99,7 @@ class Shadow:
             self._write(json.dumps(line))
 
     def _write(self, line: str) -> None:
-        """Write a line, or count it: a full disk holds up neither the shadow nor the log."""
+        """Write a line, or count it as unwritten, so that a full disk stops neither shadow nor log."""
         now = time.monotonic()
         if now < self._write_at:
             self._unwritten += 1

@@ -246,8 +246,8 @@ def test_health_is_serving_only_with_a_warm_policy_and_ends_with_sigterm(
 
 def test_how_sockets_are_read_is_chosen_before_grpc_is_imported() -> None:
     code = (
-        "import sys; from controller import transport;"
-        "transport.choose = lambda: print('grpc' in sys.modules); import controller.__main__;"
+        "import sys; from controller import grpc_polling;"
+        "grpc_polling.choose = lambda: print('grpc' in sys.modules); import controller.__main__;"
         "print('grpc' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

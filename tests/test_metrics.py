@@ -13,8 +13,8 @@ def scraped(metrics: Metrics) -> str:
 
 def count_as_for_an_answer(metrics: Metrics, version: str) -> None:
     metrics.swapped(version)
-    metrics.of(version).seconds.note(1e-5, 1e-5, 2e-5)
-    metrics.of(version).late.inc()
+    metrics.for_version(version).seconds.note(1e-5, 1e-5, 2e-5)
+    metrics.for_version(version).late.inc()
     metrics.shadowed(version, 0.1)
 
 

@@ -32,7 +32,7 @@ import grpc
 import jax.numpy as jnp
 import numpy as np
 
-from controller.bench import Asked, asked_of, paced, saturated
+from controller.bench import LoadTarget, load_target, paced, saturated
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from tests.programs import Programs
@@ -63,7 +63,7 @@ class Seen(NamedTuple):
 
 async def ask(site: Site, stop: asyncio.Event, offset: float) -> list[Seen]:
     """Ask at 50 Hz until `stop`."""
-    asked, seen = await asked_of(site.controller, ClientSecurity()), []
+    asked, seen = await load_target(site.controller, ClientSecurity()), []
     async with grpc.aio.insecure_channel(site.controller) as channel:
         call = v1.PolicyServiceStub(channel).Control()
         await call.write(v1.ControlRequest(hello=asked.hello))
@@ -138,7 +138,7 @@ async def swaps(site: Site, options: argparse.Namespace) -> None:
 
 async def idle(site: Site, options: argparse.Namespace) -> None:
     """Print the p99 of a working client beside idle ones, to that without them."""
-    asked, ratios = await asked_of(site.controller, ClientSecurity()), []
+    asked, ratios = await load_target(site.controller, ClientSecurity()), []
     for pair in range(options.pairs):
         loads = {}
         for beside in (True, False) if pair % 2 else (False, True):
@@ -159,7 +159,7 @@ async def idle(site: Site, options: argparse.Namespace) -> None:
 class Idlers:
     """Clients that hold on to a server: a third each greeted, without a call, and silent from the start."""
 
-    def __init__(self, asked: Asked, count: int) -> None:
+    def __init__(self, asked: LoadTarget, count: int) -> None:
         self._asked, self._count = asked, count
         self._channels: list[grpc.aio.Channel] = []
         self._calls: list = []
@@ -196,7 +196,7 @@ class Idlers:
 
 async def memory(site: Site, options: argparse.Namespace) -> None:
     """Print the controller's memory over many actions."""
-    asked, done, first = await asked_of(site.controller, ClientSecurity()), 0, 0.0
+    asked, done, first = await load_target(site.controller, ClientSecurity()), 0, 0.0
     step = options.actions / 10
     while done < options.actions:
         wanted = done + step

@@ -1,6 +1,6 @@
-"""The policies that are loaded: the current one, the one before, the pinned ones, the shadow.
+"""The loaded policies: the current one, the previous one, pinned ones and the shadow.
 
-Swapping is one assignment, between two answers.
+A swap is one assignment between two answers.
 """
 
 from collections import Counter
@@ -8,15 +8,15 @@ from collections import Counter
 from controller.served_policy import ServedPolicy
 
 KEPT = 4
-"""Loaded policies; only pinned ones go beyond it."""
+"""Policies kept loaded. Pinned ones may exceed it."""
 
 
-class NothingToRollBackTo(RuntimeError):
-    """There is no policy before the current one, or another one is current than was thought."""
+class NoPreviousPolicy(RuntimeError):
+    """There is no policy to roll back to, or the current policy is not the expected one."""
 
 
-class PolicySlot:
-    """The policy that answers now and those that can at once, and the last one that was refused and why."""
+class LoadedPolicies:
+    """The current policy, other policies that are ready, and the last rejected version with the reason."""
 
     def __init__(self) -> None:
         self.current: ServedPolicy | None = None
@@ -26,7 +26,7 @@ class PolicySlot:
         self._pins: Counter[str] = Counter()
 
     def loaded(self) -> list[str]:
-        """Return the versions that are loaded, the one used last at the end."""
+        """Return the loaded versions, the most recently used last."""
         return list(self._loaded)
 
     def get(self, version: str) -> ServedPolicy | None:
@@ -34,7 +34,7 @@ class PolicySlot:
         return self._loaded.get(version)
 
     def keep(self, policy: ServedPolicy) -> None:
-        """Note `policy` as loaded, and let go of the oldest that nobody needs."""
+        """Add `policy`, and drop the oldest ones that are not in use."""
         self._loaded.pop(policy.version, None)
         self._loaded[policy.version] = policy
         needed = {p.version for p in (self.current, self.previous, policy) if p} | set(+self._pins)
@@ -43,7 +43,7 @@ class PolicySlot:
                 del self._loaded[version]
 
     def pin(self, version: str) -> None:
-        """Keep `version` loaded until it is unpinned as often."""
+        """Keep `version` loaded until it has been unpinned as often as pinned."""
         self._pins[version] += 1
 
     def unpin(self, version: str) -> None:
@@ -51,7 +51,7 @@ class PolicySlot:
         self._pins[version] -= 1
 
     def swap(self, policy: ServedPolicy) -> None:
-        """Let `policy` answer from the next observation on."""
+        """Make `policy` the current one from the next observation on."""
         if self.current is not None and self.current.version != policy.version:
             self.previous = self.current
         self.current = policy
@@ -59,16 +59,16 @@ class PolicySlot:
         self.refused = ("", "")
 
     def roll_back(self, expected: str = "") -> tuple[str, str]:
-        """Serve the policy before the current one; return the versions (left, served).
+        """Make the previous policy the current one; return the versions (left, served).
 
         Raises:
-            NothingToRollBackTo: there is none, or `expected`, its first digits, is given and not current.
+            NoPreviousPolicy: there is none, or `expected`, a version prefix, is not the current version.
         """
         current, previous = self.current, self.previous
         if current is None or previous is None:
-            raise NothingToRollBackTo("there is no policy before the current one")
+            raise NoPreviousPolicy("there is no policy before the current one")
         if not current.version.startswith(expected):
-            raise NothingToRollBackTo(
+            raise NoPreviousPolicy(
                 f"policy {current.version[:12]} is current, not {expected[:12]}; nothing was changed"
             )
         self.current, self.previous = previous, None
@@ -76,5 +76,5 @@ class PolicySlot:
         return current.version, previous.version
 
     def refuse(self, version: str, why: str) -> None:
-        """Keep the current policy and note why `version` does not replace it."""
+        """Keep the current policy, and record why `version` is rejected."""
         self.refused = (version, why)
