@@ -51,7 +51,7 @@ class Settings:
         batch_delay: longest wait of an observation for a batch [s].
         max_batch: largest batch.
         max_streams: limit of open Control streams.
-        keep_warm: while a stream is open, dry_run an action this long after the last [s]; 0 never.
+        keep_warm: period of dry runs while a stream is open [s]; 0 for none.
         metrics_port: port for Prometheus; None for no metrics.
         metrics_host: address for Prometheus; a public one requires mutual TLS.
         reflection: whether gRPC reflection is on.

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.serving [--quick] [--pairs 10]
 
 Starts a trainer with an untrained policy of the usual shape and, one after the other, controllers as they
-are by default, with neither rehearsals nor a delay for batches, that compute each observation for itself, and
+are by default, with neither dry runs nor a delay for batches, that compute each observation for itself, and
 (on Linux) that are kept on one core.
 Each is measured by `hds-controller bench`: rounds of controller and echo take turns, and ratios are medians
 over the pairs.
@@ -25,7 +25,7 @@ from trainer import compilation_cache
 
 VARIANTS: dict[str, dict[str, float]] = {
     "default": {},
-    "batches of one turn of the loop, no rehearsals": {"batch_delay": 0, "keep_warm": 0},
+    "batches of one turn of the loop, no dry runs": {"batch_delay": 0, "keep_warm": 0},
     "no batches": {"max_batch": 1},
 }
 if hasattr(os, "sched_getaffinity"):
