@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from protos.operation import log
-from protos.operation.command_line import to_the_end, told_version
+from protos.operation.command_line import print_version_if_asked, run_main
 from protos.operation.text import printable
 from protos.security.client_security import ClientSecurity
 from protos.security.commands import Certs, Token
@@ -263,7 +263,7 @@ CARRY_OUT: dict[type, Callable[..., int]] = {
 
 
 def _outcome() -> int:
-    if told_version("hds-controller"):
+    if print_version_if_asked("hds-controller"):
         return 0
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
@@ -275,6 +275,6 @@ def _outcome() -> int:
 
 def main() -> None:
     """Entry point of `hds-controller`."""
-    status = to_the_end(_outcome)
+    status = run_main(_outcome)
     sys.stderr.flush()
     os._exit(status)  # a compilation under way in a thread must not delay the end

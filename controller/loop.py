@@ -10,7 +10,7 @@ import jax
 import uvloop
 
 from controller.cpu_affinity import pin_to, reset_affinity
-from protos.operation.event_loop import answer_before_threads_compute
+from protos.operation.event_loop import shorten_switch_interval
 
 
 def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
@@ -25,7 +25,7 @@ def run(main: Coroutine[Any, Any, None], cpu: int | None = None) -> None:
             executor, and threads that call `beside`, use all of them.
     """
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    answer_before_threads_compute()
+    shorten_switch_interval()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     uvloop.run(_on(cpu, main))
 

@@ -23,9 +23,9 @@ from controller.metrics import Metrics
 from controller.served_policy import BUCKETS
 from controller.service import PolicyService
 from protos.hds import v1
-from protos.operation import garbage
-from protos.operation.lock import hold
-from protos.operation.supervisor import Supervisor, Troubles
+from protos.operation import garbage_collection
+from protos.operation.lock import acquire
+from protos.operation.supervisor import Failures, Supervisor
 from protos.security.address import check_address, check_port, format_address
 from protos.security.client_security import ClientSecurity
 from protos.security.expiry import watch_of
@@ -90,7 +90,7 @@ class Controller:
         self._settings = settings
         self.metrics, self.policies = Metrics(), LoadedPolicies()
         cache = PolicyCache(settings.state_dir)
-        self._held = hold(
+        self._held = acquire(
             settings.state_dir / ".lock", f"the state directory {settings.state_dir}",
             "give each controller its own --state-dir",
         )  # fmt: skip
@@ -104,8 +104,8 @@ class Controller:
         )
         self.expiry = watch_of((*settings.security.certificates(), *settings.access.certificates()))
         metrics.export_expiry(self.expiry)
-        failures = self.metrics.background_failures
-        self.troubles = Troubles(lambda work: failures.labels(work).inc())
+        counter = self.metrics.background_failures
+        self.failures = Failures(lambda work: counter.labels(work).inc())
         self.batcher = Batcher(settings.batch_delay, settings.max_batch, metrics)
         most = settings.max_streams
         self.service = PolicyService(self.policies, loader, self.batcher, metrics, label, most, self.warnings)
@@ -114,7 +114,7 @@ class Controller:
 
     def warnings(self) -> list[str]:
         """Return warnings: background tasks that failed, certificates that expire soon."""
-        return [*self.troubles.told(), *self.expiry.warnings()]
+        return [*self.failures.messages(), *self.expiry.warnings()]
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the services."""
@@ -133,7 +133,7 @@ class Controller:
             await self._health.set(name, status.NOT_SERVING)
         while self.policies.current is None:
             await asyncio.sleep(READY_S)
-        garbage.settle()
+        garbage_collection.freeze()
         for name in ("", SERVICES[0]):
             await self._health.set(name, status.SERVING)
 
@@ -156,18 +156,18 @@ async def serve(settings: Settings) -> None:
     check_address(settings.trainer)
     if settings.metrics_port is not None:
         check_port("--metrics-port", settings.metrics_port)
-    garbage.look_seldom()
+    garbage_collection.collect_young_only()
     auth = settings.security.auth_interceptor()
     controller = Controller(settings)
     server = settings.security.server(auth, SERVER_OPTIONS)
     controller.add_to(server)
     bound = settings.security.bind(server, settings.host, settings.port)
-    supervisor = Supervisor(LOG, controller.troubles, final=(AmbiguousLabel,))
+    supervisor = Supervisor(LOG, controller.failures, final=(AmbiguousLabel,))
     if settings.metrics_port is not None:
         where, renewing = controller.metrics.serve(
             settings.metrics_host, settings.metrics_port, settings.security
         )
-        supervisor.keep("following the certificates of the metrics", renewing)
+        supervisor.start("following the certificates of the metrics", renewing)
         print(f"hds-controller tells metrics at {where}", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -183,9 +183,9 @@ async def serve(settings: Settings) -> None:
         ("keeping warm", warm),
         ("reporting health", controller.report_health),
         ("watching certificates", controller.expiry.watch),
-        ("looking for garbage", garbage.look),
+        ("collecting garbage", garbage_collection.collect_periodically),
     ):
-        supervisor.keep(name, work)
+        supervisor.start(name, work)
     try:
         await supervisor.until(stop)
     finally:

@@ -20,7 +20,7 @@ from controller.cpu_affinity import reset_affinity
 from controller.metrics import Metrics
 from controller.served_policy import ServedPolicy
 from protos.hds import v1
-from protos.operation.supervisor import keep_thread
+from protos.operation.supervisor import start_supervised_thread
 
 WAITING = 256
 FILE_BYTES, OLDER_FILES = 10_000_000, 3
@@ -49,7 +49,7 @@ class Shadow:
         self._queue: queue.Queue[tuple | None] = queue.Queue(WAITING)
         self._compared, self._skipped, self._sum, self._largest = 0, 0, 0.0, 0.0
         self._ended = threading.Event()
-        self._thread = keep_thread("shadow", self._run, self._ended, LOG.error)
+        self._thread = start_supervised_thread("shadow", self._run, self._ended, LOG.error)
 
     def compare(self, client: str, sequence: int, x: np.ndarray, u: np.ndarray, version: str) -> None:
         """Queue an observation and the action of the served `version`; return at once."""

@@ -1,11 +1,11 @@
-"""Whether a velocity is the derivative of its position: signs and units of columns, for both sides.
+"""Checks that a velocity is the derivative of its position: signs and units of columns.
 
 Notation
     t, q, v  times [s], position and velocity of one joint            [T + 1]
     dq       change of the position over LAG_S                        [K]
-    vm       what the velocities say of that                          [K]
-    b        slope of dq over vm, 1 if they agree; between `low` and `high`, since noise of the velocity
-             lowers the one estimate, and of the position raises the other
+    vm       the same change, integrated from the velocity            [K]
+    b        slope of dq over vm, 1 if they agree; between `low` and `high`, because noise of the velocity
+             lowers one estimate and noise of the position raises the other
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 
 LAG_S = 0.4
-"""Time over which positions and velocities are compared [s]: noise counts less over a longer one."""
-Stretch = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Time over which positions and velocities are compared [s]. A longer one reduces the effect of noise."""
+Segment = tuple[np.ndarray, np.ndarray, np.ndarray]
 """(t, q, v) without a gap."""
 LEAST_STEPS = 20
 SLOPE = (0.7, 1.4)
-"""Where b may lie; sampling moves it less."""
+"""Accepted range of b, wider than the effect of sampling."""
 MOVED = 4.0
-"""A joint has moved if its position changed by so many times its noise."""
+"""A joint has moved if its position changed by this multiple of its noise."""
 UNITS = {180.0 / np.pi: "deg", 1e3: "thousandths", 30.0 / np.pi: "rpm", 2.0 * np.pi: "turns"}
-"""Factors that a unit of another name explains."""
+"""Ratios of common units."""
 STILL, ZERO, UNLIKE, OPPOSITE, SCALED, AGREE = "still", "zero", "unlike", "opposite", "scaled", "agree"
 
 
@@ -33,7 +33,7 @@ class Agreement(NamedTuple):
     Attributes:
         verdict: `still` (the joint did not move), `zero`, `unlike`, `opposite`, `scaled` or `agree`.
         factor: the velocity over how fast the position changes; 1 if they agree, negative if opposite.
-        words: what was seen, to follow the velocity's name; empty if there is nothing to say.
+        words: a message that follows the velocity's name; empty if they agree.
     """
 
     verdict: str
@@ -41,24 +41,24 @@ class Agreement(NamedTuple):
     words: str
 
 
-def agreement(stretches: Iterable[Stretch], position: str) -> Agreement:
-    """Compare q and v of uninterrupted stretches; `position` is the position's name, for the words."""
+def agreement(segments: Iterable[Segment], position: str) -> Agreement:
+    """Compare q and v of segments without gaps; `position` is the position's name, for the message."""
     known = [
-        (np.asarray(t), np.asarray(q, float), np.asarray(v, float)) for t, q, v in stretches if len(t) > 1
+        (np.asarray(t), np.asarray(q, float), np.asarray(v, float)) for t, q, v in segments if len(t) > 1
     ]
     dq, vm = _changes(known)
     if len(dq) < LEAST_STEPS:
         return Agreement(STILL, 1.0, "")
-    moved, told, covariance = (float(np.sum(part)) for part in (dq**2, vm**2, dq * vm))
+    moved, measured, covariance = (float(np.sum(part)) for part in (dq**2, vm**2, dq * vm))
     if np.sqrt(moved / len(dq)) <= MOVED * max(noise([q[:, None] for _, q, _ in known])[0], 1e-6):
         return Agreement(STILL, 1.0, "")
-    if told < 1e-6 * moved:
+    if measured < 1e-6 * moved:
         return Agreement(ZERO, 0.0, f"is zero while {position} moves")
-    alike = covariance / np.sqrt(moved * told)
+    alike = covariance / np.sqrt(moved * measured)
     if abs(alike) < 0.25:
         words = f"does not follow how {position} changes: their correlation is {alike:.2f}"
         return Agreement(UNLIKE, 0.0, words)
-    return _compared(covariance / told, moved / covariance, position)
+    return _compared(covariance / measured, moved / covariance, position)
 
 
 def _compared(low: float, high: float, position: str) -> Agreement:
@@ -72,29 +72,29 @@ def _compared(low: float, high: float, position: str) -> Agreement:
     return Agreement(AGREE, factor, "")
 
 
-def noise(stretches: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the standard deviation of the noise [n] of x[T + 1, n], or more: what third differences leave.
+def noise(segments: Iterable[np.ndarray]) -> np.ndarray:
+    """Return an upper estimate of the standard deviation of noise [n] of x[T + 1, n], by third differences.
 
-    Noise of deviation σ has third differences of deviation σ √20; the median is not moved by collisions.
+    Noise of deviation σ has third differences of deviation σ √20; the median is robust to collisions.
     """
-    stretches = list(stretches)
-    jumps = [np.diff(x, n=3, axis=0) for x in stretches if len(x) > 3]
+    segments = list(segments)
+    jumps = [np.diff(x, n=3, axis=0) for x in segments if len(x) > 3]
     if not jumps:
-        return np.zeros(stretches[0].shape[1])
+        return np.zeros(segments[0].shape[1])
     return np.median(np.abs(np.concatenate(jumps)), axis=0) / (0.6745 * np.sqrt(20.0))
 
 
 def unit_of(factor: float) -> str:
-    """Return which unit explains a factor, to follow what is said of it; empty if none does."""
+    """Return a remark on the unit that explains a factor; empty if none does."""
     for known, name in UNITS.items():
         if abs(abs(np.log(factor)) - np.log(known)) < 0.2:
             return f", as if one of them were in {name}"
     return ""
 
 
-def _changes(stretches: Iterable[Stretch]) -> tuple[np.ndarray, np.ndarray]:
+def _changes(segments: Iterable[Segment]) -> tuple[np.ndarray, np.ndarray]:
     dq, vm = [np.zeros(0)], [np.zeros(0)]
-    for t, q, v in stretches:
+    for t, q, v in segments:
         gaps = np.diff(t)
         lag = min(max(1, round(LAG_S / float(np.median(gaps)))), len(q) - 1)
         covered = np.concatenate([[0.0], np.cumsum(0.5 * gaps * (v[:-1] + v[1:]))])

@@ -1,7 +1,7 @@
-"""Where the programs keep their state, unless told otherwise.
+"""Default directories of state.
 
-What a run makes lies below `hds-state` in the working directory. What belongs to a rig, such as its emergency
-stop, lies in one place per machine, whatever directory a run is started in. The environment variable
+Files of a run are below `hds-state` in the working directory. Files of a rig, such as its latched emergency
+stop, are in one place per machine, independent of the working directory. The environment variable
 HDS_STATE_DIR moves both.
 """
 
@@ -19,7 +19,7 @@ def state_dir(part: str) -> Path:
 
 
 def rig_dirs() -> list[Path]:
-    """Return where the state of rigs may lie, by preference: for the machine, then for the user."""
+    """Return the directories for the state of rigs, by preference: of the machine, then of the user."""
     if moved := os.environ.get(VARIABLE):
         return [Path(moved).resolve() / "rigs"]
     places = (platformdirs.site_state_path("hds", False), platformdirs.user_state_path("hds", False))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from protos.operation.command_line import to_the_end, told_version
+from protos.operation.command_line import print_version_if_asked, run_main
 from real_env.check import Check, check
 from real_env.interrupt import run_interruptibly
 from real_env.options import Run
@@ -20,7 +20,7 @@ class Plants:
 
 
 def _outcome() -> int:
-    if told_version("hds-real-env"):
+    if print_version_if_asked("hds-real-env"):
         return 0
     command = tyro.extras.subcommand_cli_from_dict(
         {"run": Run, "check": Check, "plants": Plants, "spool": SpoolCommand},
@@ -39,4 +39,4 @@ def _outcome() -> int:
 
 def main() -> None:
     """Entry point of `hds-real-env`."""
-    sys.exit(to_the_end(_outcome))
+    sys.exit(run_main(_outcome))

@@ -68,7 +68,7 @@ class Guard:
         self._before: object = None
         """The state's array of the last reading, as the plant gave it."""
         self._busy = threading.Lock()
-        """Held while the plant is called."""
+        """FileLock while the plant is called."""
         self._under_way, self._hangs = "", False
         """The call that was made last, and whether it is known to hang."""
         self._released, self._releasing = threading.Event(), threading.Lock()

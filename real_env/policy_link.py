@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from protos.hds import v1
-from protos.operation.supervisor import keep_thread
+from protos.operation.supervisor import start_supervised_thread
 from protos.security.client_security import ClientSecurity
 from real_env.answers import Miss
 from real_env.clock import Clock
@@ -54,7 +54,9 @@ class PolicyLink:
         self._asked: dict[int, tuple[int, int]] = {}
         """When observations without an answer were sent, and their deadlines [ns], by sequence number."""
         self._late: Counter[str] = Counter()
-        self._thread = keep_thread("the stream to the controller", self._run, self._stopping, self._say)
+        self._thread = start_supervised_thread(
+            "the stream to the controller", self._run, self._stopping, self._say
+        )
 
     def wait_until_served(self, timeout: float) -> v1.PolicyDescription | None:
         """Return the policy once the controller has welcomed the plant, None if not within `timeout` [s].

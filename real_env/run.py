@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from protos.format_score import format_score
 from protos.hds import v1
-from protos.operation import garbage
-from protos.operation.supervisor import keep_thread
+from protos.operation import garbage_collection
+from protos.operation.supervisor import start_supervised_thread
 from protos.security.client_security import ClientSecurity
 from protos.security.expiry import LOOK_S, ExpiryWatch
-from protos.words import score_in_words
 from real_env import phases
 from real_env.clock import VirtualClock, WallClock
 from real_env.episode import LoopSettings, Stopped
@@ -163,7 +163,7 @@ def _watch_certificates(access: ClientSecurity, events: Events, at_end: contextl
             if ended.wait(LOOK_S):
                 return
 
-    keep_thread("watching certificates", look, ended, events.say)
+    start_supervised_thread("watching certificates", look, ended, events.say)
     at_end.callback(ended.set)
 
 
@@ -238,7 +238,7 @@ def _lines(stop: threading.Event) -> Iterator[str]:
 
 
 def _drive(session: Session, requested: Iterator[phases.Phase] | list[phases.Phase], events: Events) -> int:
-    garbage.settle()
+    garbage_collection.freeze()
     for phase in requested:
         report = session.run(phase)
         if session.stop.is_set():
@@ -263,7 +263,7 @@ def _say_scores(session: Session, events: Events) -> None:
         events.say(f"  on the plant: the trainer at {session.uplink.address} does not say ({found})")
         return
     for score in found:
-        events.say(f"  on the plant: policy {score.policy_version[:12]}: {score_in_words(score)}")
+        events.say(f"  on the plant: policy {score.policy_version[:12]}: {format_score(score)}")
         events.emit(
             "score",
             policy=score.policy_version,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from protos.hds import v1
-from protos.operation.lock import hold
+from protos.operation.lock import acquire
 from protos.operation.private import private_directory, private_file
 from protos.state import state_dir
 
@@ -87,7 +87,7 @@ class Spool:
         self.path, self.most, self._say = path, most, say
         try:
             private_directory(path.parent)
-            self._lock_file = hold(
+            self._lock_file = acquire(
                 path.with_name(path.name + ".lock"), f"the spool {path}", "give each run its own --spool"
             )
         except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from protos.hds import v1
-from protos.operation.supervisor import keep_thread
+from protos.operation.supervisor import start_supervised_thread
 from protos.security.client_security import ClientSecurity
 from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason
 from real_env.spool import Spool, SpoolFull, Unreadable
@@ -63,7 +63,7 @@ class Uplink:
         self._refusal = ""
         self._refused: set[str] = set()
         self._flushing = 0
-        self._thread = keep_thread("sending to the trainer", self._run, self._stopping, self._say)
+        self._thread = start_supervised_thread("sending to the trainer", self._run, self._stopping, self._say)
 
     def notify(self) -> None:
         """Tell the thread that the spool has something new."""

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from protos.hds import v1
-from protos.operation import garbage
+from protos.operation import garbage_collection
 from protos.security.auth_interceptor import Bounds
 from protos.security.client_security import ClientSecurity
 from protos.security.server_security import ServerSecurity
@@ -92,8 +92,8 @@ def test_a_call_that_fails_is_freed_at_once(
 def test_what_is_there_before_a_server_settles_is_not_looked_through_again() -> None:
     before = gc.get_threshold()
     try:
-        garbage.look_seldom()
-        garbage.settle()
+        garbage_collection.collect_young_only()
+        garbage_collection.freeze()
         assert gc.get_freeze_count() > 10_000
         young, *older = gc.get_threshold()
         assert young < 1_000

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from protos.operation import log, supervisor
-from protos.operation.lock import InUse, hold
+from protos.operation.lock import InUse, acquire
 from protos.operation.log import Formatter, LimitedHandler, RepeatLimit
 from protos.operation.private import private_directory, private_file
-from protos.operation.supervisor import Supervisor, Troubles, keep_thread
+from protos.operation.supervisor import Failures, Supervisor, start_supervised_thread
 from protos.operation.text import listed, printable, shortened
 
 LOG = logging.getLogger("test")
@@ -31,15 +31,15 @@ def test_work_that_fails_is_begun_anew_and_told_until_it_is_well(monkeypatch: py
             raise FileNotFoundError("ca.pem")
 
     async def run() -> list[str]:
-        kept = Supervisor(LOG, Troubles(told.append))
-        kept.keep("following", work)
+        kept = Supervisor(LOG, Failures(told.append))
+        kept.start("following", work)
         while len(began) < 2:
             await asyncio.sleep(0)
-        seen = kept.troubles.told()
+        seen = kept.failures.messages()
         while len(began) < 4:
             await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert not kept.troubles.told(), "it is done"
+        assert not kept.failures.messages(), "it is done"
         await kept.end()
         return seen
 
@@ -54,9 +54,9 @@ def test_an_error_that_nothing_mends_ends_the_service_and_others_do_not() -> Non
         raise error
 
     async def run() -> None:
-        kept = Supervisor(LOG, Troubles(), final=(LookupError,))
-        kept.keep("one", lambda: fail(RuntimeError("mends itself")))
-        kept.keep("other", lambda: fail(LookupError("does not")))
+        kept = Supervisor(LOG, Failures(), final=(LookupError,))
+        kept.start("one", lambda: fail(RuntimeError("mends itself")))
+        kept.start("other", lambda: fail(LookupError("does not")))
         try:
             await kept.until(asyncio.Event())
         finally:
@@ -75,9 +75,9 @@ def test_a_thread_that_fails_is_begun_anew_until_it_is_to_end() -> None:
             ended.set()
         raise ZeroDivisionError("x")
 
-    keep_thread("uplink", work, ended, said.append).join(timeout=10.0)
+    start_supervised_thread("uplink", work, ended, said.append).join(timeout=10.0)
     assert len(began) == 3
-    assert said[0] == "uplink failed (ZeroDivisionError: x), and is begun anew"
+    assert said[0] == "uplink failed (ZeroDivisionError: x), and is restarted"
 
 
 def test_waits_double_up_to_a_bound() -> None:
@@ -145,8 +145,8 @@ def test_kinds_of_lines_do_not_fill_the_memory() -> None:
 def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     script = (
-        "import sys; from pathlib import Path; from protos.operation.lock import hold; "
-        "held = hold(Path(sys.argv[1]), 'the spool', ''); print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from protos.operation.lock import acquire; "
+        "held = acquire(Path(sys.argv[1]), 'the spool', ''); print('held', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -156,13 +156,13 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     with pytest.raises(
         InUse, match=f"the spool is in use by process {other.pid} on .* since .*; give another"
     ):
-        hold(path, "the spool", "give another")
+        acquire(path, "the spool", "give another")
     other.kill()
     other.communicate()
-    held = hold(path, "the spool", "")
+    held = acquire(path, "the spool", "")
     assert f"process {os.getpid()}" in path.read_text()
     held.release()
-    hold(path, "the spool", "").release()
+    acquire(path, "the spool", "").release()
 
 
 def test_what_is_made_is_for_its_owner_and_what_was_there_stays_open(tmp_path: Path) -> None:

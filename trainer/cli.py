@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from protos.operation.command_line import to_the_end, told_version
+from protos.operation.command_line import print_version_if_asked, run_main
 from protos.operation.text import printable_lines
 from protos.security.commands import Certs, Token
 from trainer.client import CallFailed
@@ -47,7 +47,7 @@ COMMANDS = {
 
 def outcome(words: Sequence[str] | None = None) -> int:
     """Carry out what the command line, or `words` in its place, says; return the exit status."""
-    if told_version("hds-trainer", words):
+    if print_version_if_asked("hds-trainer", words):
         return 0
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="hds-trainer", description="Run the trainer, and ask a running one.", args=words
@@ -67,6 +67,6 @@ def outcome(words: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of `hds-trainer`."""
-    status = to_the_end(outcome)
+    status = run_main(outcome)
     sys.stderr.flush()
     os._exit(status)  # a query or a compilation under way in a thread must not delay the end

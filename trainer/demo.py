@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 
 from protos.hds import v1
-from protos.operation.command_line import to_the_end, told_version
+from protos.operation.command_line import print_version_if_asked, run_main
 from trainer import compilation_cache
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.gating import GateRefused, check_labelled, labelled, with_gate
@@ -227,7 +227,7 @@ def _new_directory(path: Path | None) -> Iterator[Path]:
 
 
 def _outcome() -> int:
-    if told_version("hds-demo"):
+    if print_version_if_asked("hds-demo"):
         return 0
     settings = tyro.cli(Demo, prog="hds-demo")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have started it with SIGINT ignored
@@ -237,7 +237,7 @@ def _outcome() -> int:
 
 def main() -> None:
     """Entry point of `hds-demo`."""
-    status = to_the_end(_outcome)
+    status = run_main(_outcome)
     sys.stderr.flush()
     os._exit(status)  # the programs have ended; a thread of gRPC's must not delay the end
 

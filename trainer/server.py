@@ -11,11 +11,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from protos.hds import v1
-from protos.operation import garbage
-from protos.operation.event_loop import answer_before_threads_compute
-from protos.operation.lock import InUse, hold
+from protos.operation import garbage_collection
+from protos.operation.event_loop import shorten_switch_interval
+from protos.operation.lock import InUse, acquire
 from protos.operation.private import private_directory
-from protos.operation.supervisor import Supervisor, Troubles
+from protos.operation.supervisor import Failures, Supervisor
 from protos.security.address import format_address
 from protos.security.expiry import watch_of
 from protos.security.server_security import ServerSecurity
@@ -64,7 +64,7 @@ class Trainer:
                 "give a writable --state-dir"
             ) from error
         remedy = "give each trainer its own --state-dir"
-        self._held = hold(state_dir / ".lock", f"the state directory {state_dir}", remedy)
+        self._held = acquire(state_dir / ".lock", f"the state directory {state_dir}", remedy)
         self._url = database or sqlite_url(state_dir / "hds.sqlite")
         self._engine = open_database(self._url)
         self._claim = claim(self._engine)
@@ -194,8 +194,8 @@ async def serve(
         ValueError: the address is public and not secured enough.
     """
     security.check(host, port)
-    answer_before_threads_compute()
-    garbage.look_seldom()
+    shorten_switch_interval()
+    garbage_collection.collect_young_only()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     auth = security.auth_interceptor()
@@ -206,14 +206,14 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    supervisor = Supervisor(LOG, Troubles(), final=(InUse,))
+    supervisor = Supervisor(LOG, Failures(), final=(InUse,))
     await server.start()
     print(f"hds-trainer listens on {format_address(host, bound)}", flush=True)
-    supervisor.keep("running jobs", trainer.jobs.run)
-    supervisor.keep("watching the database", trainer.watch)
-    supervisor.keep("ending calls without rights", auth.watch)
-    supervisor.keep("watching certificates", watch_of(security.certificates()).watch)
-    supervisor.keep("looking for garbage", garbage.look)
+    supervisor.start("running jobs", trainer.jobs.run)
+    supervisor.start("watching the database", trainer.watch)
+    supervisor.start("ending calls without rights", auth.watch)
+    supervisor.start("watching certificates", watch_of(security.certificates()).watch)
+    supervisor.start("collecting garbage", garbage_collection.collect_periodically)
     try:
         await supervisor.until(stop)
     finally:

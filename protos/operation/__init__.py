@@ -1,8 +1,11 @@
-"""What a program of HDS needs to run unattended for a year, whichever program it is.
+"""Operation of long-running programs.
 
-supervisor.py   background work that is begun anew when it fails, and whose troubles can be asked for
-log.py          the log: no line of a client's making, no line a thousand times
-text.py         text from elsewhere, fit for a terminal and a log
-lock.py         one program at a time in a directory or on a device, and who it is
-private.py      files and directories that only their owner reads
+supervisor.py          background tasks that are restarted when they fail
+event_loop.py          event loops beside threads that compute
+garbage_collection.py  garbage collection without long pauses
+log.py                 log lines without control characters, with limited repetition
+text.py                escaping and truncation of untrusted text
+lock.py                file locks that name their holder
+private.py             files and directories with owner-only permissions
+command_line.py        `--version`, and output into closed pipes
 """

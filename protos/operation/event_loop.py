@@ -1,15 +1,15 @@
-"""What an event loop needs that shares its process with threads which compute."""
+"""Settings of an event loop that shares its process with threads that compute."""
 
 import sys
 
 SWITCH_S = 2e-4
-"""How long a thread may keep the interpreter while the event loop waits for it.
+"""How long a thread keeps the interpreter (GIL) while another one waits for it [s].
 
-Python's own 5 ms, several times per answer, make answers late while another thread traces a policy, or turns
-rows of a database into a long list.
+With Python's default of 5 ms, several times per answer, answers are late while another thread traces a policy
+or converts rows of a database.
 """
 
 
-def answer_before_threads_compute() -> None:
-    """Let the event loop wait no longer than `SWITCH_S` for a thread of this process."""
+def shorten_switch_interval() -> None:
+    """Set the switch interval of this process to `SWITCH_S`."""
     sys.setswitchinterval(SWITCH_S)

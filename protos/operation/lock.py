@@ -1,7 +1,6 @@
-"""One program at a time in a directory or on a device, and who it is.
+"""File locks that name their holder.
 
-A lock is the system's own (`flock`): it ends with the process that holds it, however that ends. The file
-says in words who holds it.
+A lock (`flock`) is released when its process ends, however it ends. The lock file names the holder.
 """
 
 import fcntl
@@ -16,7 +15,7 @@ from protos.operation.text import printable
 
 
 class InUse(OSError):
-    """Another program holds the lock; `holder` says which."""
+    """Another process holds the lock; `holder` names it."""
 
     def __init__(self, message: str, holder: str = "") -> None:
         super().__init__(message)
@@ -30,7 +29,7 @@ def lock(file: IO[str]) -> None:
     """Lock an open file for this process.
 
     Raises:
-        InUse: another one has it; the message is who.
+        InUse: another process holds it; the message names it.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,8 +39,8 @@ def lock(file: IO[str]) -> None:
         raise InUse(holder, holder) from error
 
 
-def sign(file: IO[str]) -> None:
-    """Write into a locked file who holds it."""
+def write_holder(file: IO[str]) -> None:
+    """Write the name of this process into a locked file."""
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     file.seek(0)
     file.truncate()
@@ -49,40 +48,40 @@ def sign(file: IO[str]) -> None:
     file.flush()
 
 
-class Held:
-    """A lock that this process holds until `release`, or its end."""
+class FileLock:
+    """A lock that this process holds until `release` or its end."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def check(self) -> None:
-        """Return: what a process has locked stays its own until it ends."""
+        """Do nothing: a process keeps its file locks."""
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         self._file.close()
 
 
-def hold(path: Path, what: str, remedy: str) -> Held:
-    """Lock the file `path`, which is made if need be.
+def acquire(path: Path, what: str, remedy: str) -> FileLock:
+    """Lock the file `path`, and create it if it does not exist.
 
     Args:
-        path: the lock's file, beside what it guards.
-        what: what it guards, for messages: "the state directory /srv/hds".
-        remedy: what to do if another has it: "give each trainer its own --state-dir".
+        path: the lock file, beside the resource that it guards.
+        what: the resource, for messages: "the state directory /srv/hds".
+        remedy: what to do if it is in use: "give each trainer its own --state-dir".
 
     Raises:
-        InUse: another process has it; naming which.
+        InUse: another process holds it; the message names it.
         OSError: the file cannot be written.
     """
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, FILE), "r+")
     try:
         lock(file)
-        sign(file)
+        write_holder(file)
     except InUse as error:
         file.close()
         raise InUse(f"{what} is in use by {error.holder}; {remedy}", error.holder) from error
     except OSError:
         file.close()
         raise
-    return Held(file)
+    return FileLock(file)

@@ -1,4 +1,4 @@
-"""The log of a service, on standard error: no line of a client's making, no line a thousand times."""
+"""The log of a service on standard error, without control characters and with limited repetition."""
 
 import logging
 import time
@@ -8,24 +8,24 @@ from typing import Literal
 from protos.operation.text import printable, printable_lines
 
 MOST, WITHIN_S = 20, 60.0
-"""So many lines of one kind are written within such a time [s]; the others are counted."""
+"""Lines of one kind that are written within a period [s]; further ones are counted."""
 KINDS = 500
-"""Kinds of lines that are told apart at a time."""
+"""Kinds of lines that are tracked at a time."""
 QUIET = ("absl", "jax", "alembic")
-"""Libraries whose warnings alone are of interest."""
+"""Libraries of which only warnings are logged."""
 
 Format = Literal["text", "json"]
 
 
 class RepeatLimit:
-    """Decides of lines, by their kind, whether they are written."""
+    """Limits how often lines of the same kind are written."""
 
     def __init__(
         self, most: int = MOST, within_s: float = WITHIN_S, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._most, self._within_s, self._now = most, within_s, now
         self._seen: dict[Hashable, tuple[float, int]] = {}
-        """When the first line of a kind came, and how many have come since."""
+        """By kind: the time of the first line of the period, and the number of lines since."""
 
     def take(self, kind: Hashable) -> bool:
         """Return whether a line of `kind` is to be written."""
@@ -39,7 +39,7 @@ class RepeatLimit:
         return count < self._most
 
     def over(self) -> list[tuple[Hashable, int]]:
-        """Return the kinds whose time is over, each with how many lines of it were left out, if any were."""
+        """Return the kinds whose period is over, with the number of omitted lines if any were omitted."""
         now = self._now()
         ended = [kind for kind, (began, _) in self._seen.items() if now - began > self._within_s]
         counts = [(kind, self._seen.pop(kind)[1] - self._most) for kind in ended]
@@ -47,7 +47,7 @@ class RepeatLimit:
 
 
 class Formatter(logging.Formatter):
-    """Lines of text, in which what a client said can neither begin a line nor steer the terminal."""
+    """Formats lines of text, with control characters of clients escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and a traceback below it."""
@@ -64,14 +64,14 @@ def _timed(formatter: logging.Formatter, record: logging.LogRecord) -> logging.L
 
 
 class LimitedHandler(logging.StreamHandler):
-    """Writes to standard error, but not the same kind of line over and over."""
+    """Writes to standard error, with limited repetition."""
 
     def __init__(self, limit: RepeatLimit | None = None) -> None:
         super().__init__()
         self._limit = limit or RepeatLimit()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, if it is not one too many of its kind, and before it what was left out earlier."""
+        """Write a record unless it exceeds the limit, after notes on lines that were omitted earlier."""
         for (name, level, words), left_out in self._limit.over():  # pyright: ignore[reportGeneralTypeIssues]
             message = "%d more lines like %r were left out"
             super().emit(logging.LogRecord(name, level, "", 0, message, (left_out, words), None))
@@ -80,7 +80,7 @@ class LimitedHandler(logging.StreamHandler):
 
 
 def configure(form: Format = "text") -> None:
-    """Let everything of this process log to standard error, as text or as a JSON object a line."""
+    """Log to standard error, as text or as one JSON object per line."""
     handler = LimitedHandler()
     words = "%(asctime)s %(name)s %(levelname)s %(message)s"
     handler.setFormatter(_json(words) if form == "json" else Formatter(words))

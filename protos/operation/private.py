@@ -1,4 +1,4 @@
-"""Files and directories that only their owner reads: recorded data, policies, secrets."""
+"""Files and directories with owner-only permissions: recorded data, policies, secrets."""
 
 import contextlib
 import os
@@ -8,10 +8,10 @@ FILE, DIRECTORY = 0o600, 0o700
 
 
 def private_directory(path: Path) -> None:
-    """Make `path` for its owner alone; one that is there keeps its mode, for it may hold others' files too.
+    """Create `path` with owner-only permissions. An existing directory keeps its mode.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     missing = [part for part in (path, *path.parents) if not part.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -20,11 +20,11 @@ def private_directory(path: Path) -> None:
 
 
 def private_file(path: Path) -> None:
-    """Make the file `path` if it is not there, and keep all but its owner from it.
+    """Create the file `path` if it does not exist, and restrict it to its owner.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE))
-    with contextlib.suppress(PermissionError):  # another's file, which its owner has opened to us
+    with contextlib.suppress(PermissionError):  # a file of another owner
         path.chmod(FILE)

@@ -1,8 +1,8 @@
-"""Background work that is begun anew when it fails, and whose troubles can be asked for.
+"""Background tasks that are restarted when they fail.
 
-A service that can serve is not ended by what it does on the side: a file that cannot be read for a moment, a
-trainer that is away. What failed begins again, after a wait that doubles from a tenth of a second to half a
-minute, and the service says so for as long as it has not run steadily again.
+A failed background task, such as a file that cannot be read for a moment, must not end a service. The task is
+restarted after a back-off of 0.1 to 30 s, and the service reports the failure until the task runs steadily
+again.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from protos.operation.text import shortened
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
 STEADY_S = 10.0
-"""Work that has gone on for so long since it failed is well again."""
+"""A task has recovered when it has run for this long since its failure [s]."""
 
 
 def back_off(longest_s: float = LONGEST_WAIT_S) -> Iterator[float]:
@@ -29,61 +29,61 @@ def back_off(longest_s: float = LONGEST_WAIT_S) -> Iterator[float]:
 
 
 @dataclass
-class _Trouble:
+class _Failure:
     why: str
     failures: int
     again_at: float
 
 
-class Troubles:
-    """What failed, by the name of the work, until it has run steadily again. Safe to use from threads."""
+class Failures:
+    """Failures of background tasks by name, until they recover. Thread-safe."""
 
     def __init__(self, on_failure: Callable[[str], object] = lambda name: None) -> None:
         self._on_failure = on_failure
-        self._known: dict[str, _Trouble] = {}
+        self._known: dict[str, _Failure] = {}
 
-    def note(self, name: str, error: BaseException, wait: float) -> None:
-        """Note that `name` failed, and is begun anew after `wait` [s]."""
+    def record(self, name: str, error: BaseException, wait: float) -> None:
+        """Record that `name` failed and is restarted after `wait` [s]."""
         known = self._known.get(name)
         failures = known.failures if known is not None else 0
         why = shortened(f"{type(error).__name__}: {error}", 300)
-        self._known[name] = _Trouble(why, failures + 1, time.monotonic() + wait)
+        self._known[name] = _Failure(why, failures + 1, time.monotonic() + wait)
         self._on_failure(name)
 
-    def over(self, name: str) -> None:
-        """Note that `name` is done, or well."""
+    def clear(self, name: str) -> None:
+        """Record that `name` is done or has recovered."""
         self._known.pop(name, None)
 
-    def steady(self, name: str) -> bool:
-        """Return whether `name` is well: it never failed, or has run for long since."""
+    def recovered(self, name: str) -> bool:
+        """Return whether `name` has not failed, or has run for long since."""
         known = self._known.get(name)
         return known is None or time.monotonic() - known.again_at > STEADY_S
 
-    def told(self) -> list[str]:
-        """Return in words what is not well."""
-        for name in [name for name in list(self._known) if self.steady(name)]:
-            self.over(name)
+    def messages(self) -> list[str]:
+        """Return a message for each task that has not recovered."""
+        for name in [name for name in list(self._known) if self.recovered(name)]:
+            self.clear(name)
         return [
-            f"{name} failed ({known.why}); it is begun anew (failure {known.failures})"
+            f"{name} failed ({known.why}); it is restarted (failure {known.failures})"
             for name, known in list(self._known.items())
         ]
 
 
 class Supervisor:
-    """Owns the background work of a service. Lives in one event loop."""
+    """Owns the background tasks of a service. Belongs to one event loop."""
 
     def __init__(
-        self, log: logging.Logger, troubles: Troubles, final: tuple[type[Exception], ...] = ()
+        self, log: logging.Logger, failures: Failures, final: tuple[type[Exception], ...] = ()
     ) -> None:
-        """Begin with nothing; an error of a kind in `final` ends the service, for nothing can mend it."""
+        """Start without tasks. An error of a type in `final` ends the service."""
         self._log, self._final = log, final
-        self.troubles = troubles
+        self.failures = failures
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def keep(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Begin `work()`, and begin it anew whenever it raises; where it returns, it is done."""
-        self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))
+    def start(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Start `work()`, and restart it whenever it raises, until it returns."""
+        self._tasks.append(asyncio.create_task(self._run(name, work), name=name))
 
     async def until(self, stop: asyncio.Event) -> None:
         """Return when `stop` is set; raise the first error that is final."""
@@ -94,20 +94,20 @@ class Supervisor:
             self._ended.result()
 
     async def end(self) -> None:
-        """End all of it."""
+        """Cancel all tasks and wait for their end."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _keep(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    async def _run(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         waits = back_off()
         while True:
             began = time.monotonic()
             try:
                 await work()
-                self.troubles.over(name)
+                self.failures.clear(name)
                 return
             except self._final as error:
                 if not self._ended.done():
@@ -117,15 +117,18 @@ class Supervisor:
                 if time.monotonic() - began > STEADY_S:
                     waits = back_off()
                 wait = next(waits)
-                self.troubles.note(name, error, wait)
-                self._log.exception("%s failed, and is begun anew", name)
+                self.failures.record(name, error, wait)
+                self._log.exception("%s failed and is restarted", name)
             await asyncio.sleep(wait)
 
 
-def keep_thread(
+def start_supervised_thread(
     name: str, work: Callable[[], None], ended: threading.Event, say: Callable[[str], None]
 ) -> threading.Thread:
-    """Run `work()` in a thread, anew whenever it raises, until `ended` is set; `say` is told of failures."""
+    """Run `work()` in a thread and restart it whenever it raises, until `ended` is set.
+
+    `say` reports failures.
+    """
 
     def run() -> None:
         waits = back_off()
@@ -139,7 +142,7 @@ def keep_thread(
                     return
                 if time.monotonic() - began > STEADY_S:
                     waits = back_off()
-                say(f"{name} failed ({type(error).__name__}: {error}), and is begun anew")
+                say(f"{name} failed ({type(error).__name__}: {error}), and is restarted")
             ended.wait(next(waits))
 
     thread = threading.Thread(target=run, name=name, daemon=True)

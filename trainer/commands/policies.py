@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
+from protos.format_score import format_score
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
-from protos.words import score_in_words
 from trainer.client import LONG_CALL_S, TrainerClient
 from trainer.commands.address import ADDRESS
 from trainer.report.lines import row
@@ -38,7 +38,7 @@ class Policies:
                 policy.task,
                 f"real data {policy.real_seconds:6.1f} s",
                 f"success in its model {model:.2f}",
-                f"on the plant: {score_in_words(policy.plant)}",
+                f"on the plant: {format_score(policy.plant)}",
                 f"labels {labels}",
                 f"parent {policy.parent[:12] or '-'}",
                 pruned,

@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.event import listen
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
-from protos.operation.lock import InUse, hold
+from protos.operation.lock import InUse, acquire
 from protos.operation.private import private_file
 from protos.security.caller import caller
 from trainer.store.schema import AUDIT
@@ -103,7 +103,7 @@ def claim(engine: sa.Engine) -> Claim | None:
         return _AdvisoryLock(engine, remedy)
     if (path := _file_of(engine)) is None:
         return None
-    return hold(path.with_name(path.name + ".lock"), f"the database {path}", remedy)
+    return acquire(path.with_name(path.name + ".lock"), f"the database {path}", remedy)
 
 
 class _AdvisoryLock:

@@ -1,10 +1,10 @@
-"""Messages in words, for the terminals of several programs."""
+"""Scores of policies as text, for several programs."""
 
 from protos.hds import v1
 
 
-def score_in_words(score: v1.PolicyScore) -> str:
-    """Return in words what a policy did on the plant, with 95 % intervals."""
+def format_score(score: v1.PolicyScore) -> str:
+    """Return success and cost on the plant with 95 % intervals, as text."""
     if not score.episodes:
         return f"{score.not_judged} episodes, none judged" if score.not_judged else "not tried"
     rest = f", {score.not_judged} more not judged" if score.not_judged else ""
