@@ -1,1 +1,1 @@
-"""The process that owns the plant and the clock: read, ask, apply, record."""
+"""The control loop on the plant's side: read, ask, apply, record."""

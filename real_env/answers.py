@@ -1,4 +1,4 @@
-"""Answers of the controller: what may reach the plant, and who is to blame where none may."""
+"""Checks of the controller's answers before they reach the plant."""
 
 from typing import NamedTuple, Protocol
 
@@ -9,22 +9,22 @@ from real_env.timing import UNKNOWN
 
 
 class Miss(NamedTuple):
-    """No usable answer: why, and who was late."""
+    """There is no valid answer: why, and what was late."""
 
     why: str
     late: str = UNKNOWN
 
 
-class Asker(Protocol):
-    """What gives the loop its actions."""
+class ActionSource(Protocol):
+    """Source of the actions of the control loop."""
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
-        """Return the action for `observation`, or why there is none by `until_ns` on the clock."""
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+        """Return the action for `observation`, or a `Miss` if there is none by `until_ns` on the clock."""
         ...
 
 
-def usable(answer: v1.Action | Miss, sequence: int, size: int) -> np.ndarray | Miss:
-    """Return u[m], or why `answer` must not reach the plant."""
+def checked_action(answer: v1.Action | Miss, sequence: int, size: int) -> np.ndarray | Miss:
+    """Return u[m], or a `Miss` if `answer` must not reach the plant."""
     if isinstance(answer, Miss):
         return answer
     if answer.sequence != sequence:

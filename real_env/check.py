@@ -21,11 +21,11 @@ from real_env.clock import Clock, VirtualClock, WallClock
 from real_env.episode import Stopped
 from real_env.findings import Finding, Recording, motor, passive, table
 from real_env.guard import Guard, PlantFailed, PlantHung, PlantReleased
-from real_env.interrupt import WayOut
 from real_env.limits import Limits
 from real_env.plant import Diverged, Reading
 from real_env.plants import DESCRIPTIONS, PlantBroken, device_of, make_plant, port_of
-from real_env.rig import RigInUse, StopIsLatched, rig_of
+from real_env.rig import RigInUse, StopLatched, rig_of
+from real_env.shutdown import Shutdown
 from real_env.spool import default_spool
 from real_env.users_code import users_line
 
@@ -67,19 +67,19 @@ class Check:
     """Print JSON instead of a table."""
 
 
-def check(command: Check, way_out: WayOut) -> int:
+def check(command: Check, shutdown: Shutdown) -> int:
     """Carry the command out; return the exit status: 0 all is right, 1 something is wrong, 2 not checked."""
     say: Callable[[str], None] = lambda words: print(words, file=sys.stderr, flush=True)  # noqa: E731
     with contextlib.ExitStack() as at_end:
         try:
             _check_options(command)
-            findings = _findings(command, way_out, at_end, say)
+            findings = _findings(command, shutdown, at_end, say)
         except (Stopped, PlantFailed, PlantHung, PlantReleased, Diverged) as error:
             say(f"hds-real-env: {error}")
             if error.__cause__ is not None and (where := users_line(error.__cause__, command.plant)):
                 say(f"  {where}")
-            return 130 if way_out.stop.is_set() else 1
-        except (ValueError, OSError, ModuleNotFoundError, PlantBroken, StopIsLatched, RigInUse) as error:
+            return 130 if shutdown.stop.is_set() else 1
+        except (ValueError, OSError, ModuleNotFoundError, PlantBroken, StopLatched, RigInUse) as error:
             say(f"hds-real-env: {error}")
             return 2
     print(
@@ -98,7 +98,7 @@ def _check_options(command: Check) -> None:
 
 
 def _findings(
-    command: Check, way_out: WayOut, at_end: contextlib.ExitStack, say: Callable[[str], None]
+    command: Check, shutdown: Shutdown, at_end: contextlib.ExitStack, say: Callable[[str], None]
 ) -> list[Finding]:
     name = command.rig or device_of(command.plant)
     known = rig_of(name, command.spool, real=True)
@@ -118,9 +118,9 @@ def _findings(
     clock = WallClock() if plant.spec.real_time else VirtualClock()
     guard = Guard(plant, clock)
     closing.pop_all()
-    closing.callback(guard.let_go)
-    way_out.let_go = guard.let_go
-    driver = Driver(guard, clock, command.limits, way_out.stop)
+    closing.callback(guard.release)
+    shutdown.release = guard.release
+    driver = Driver(guard, clock, command.limits, shutdown.stop)
     watchdog_s = getattr(plant, "watchdog_s", None)
     say(f"leave the rig at rest for {REST_S:g} s …")
     rest = driver.watch(REST_S)
@@ -134,7 +134,7 @@ def _findings(
         try:
             findings += motor(plant.spec, rest, driver.pushes(rest))
         except Stopped as error:
-            guard.let_go()
+            guard.release()
             rig.latch(str(error))
             raise
     return findings

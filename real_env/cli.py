@@ -7,10 +7,10 @@ import tyro
 
 from protos.operation.command_line import print_version_if_asked, run_main
 from real_env.check import Check, check
-from real_env.interrupt import run_interruptibly
 from real_env.options import Run
 from real_env.plants import DESCRIPTIONS
 from real_env.run import run
+from real_env.shutdown import run_with_shutdown
 from real_env.spool_command import SpoolCommand, spool
 
 
@@ -33,8 +33,8 @@ def _outcome() -> int:
     if isinstance(command, SpoolCommand):
         return spool(command)
     if isinstance(command, Check):
-        return run_interruptibly(lambda way_out: check(command, way_out))
-    return run_interruptibly(lambda way_out: run(command, way_out))
+        return run_with_shutdown(lambda shutdown: check(command, shutdown))
+    return run_with_shutdown(lambda shutdown: run(command, shutdown))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Clocks: the wall's, and a virtual one on which nothing waits.
+"""Clocks: wall clock and virtual clock.
 
-The loop is written once against `Clock`; on the virtual clock it runs as fast as plant and policy
-answer, with the same ticks, deadlines and decisions.
+The loop uses `Clock` only. On the virtual clock it runs as fast as plant and policy answer, with the same
+ticks, deadlines and decisions.
 """
 
 import threading
@@ -13,12 +13,12 @@ PATIENCE_S = 5.0
 
 
 class Clock(Protocol):
-    """Time [ns], monotonic, from an arbitrary origin; `real` if it is the wall's."""
+    """Monotonic time [ns] with an arbitrary origin; `real` for the wall clock."""
 
     real: bool
 
     def now_ns(self) -> int:
-        """Return the time now."""
+        """Return the current time."""
         ...
 
     def sleep_until(self, until_ns: int) -> None:
@@ -31,7 +31,7 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """Time as it passes."""
+    """The monotonic clock of the system."""
 
     real = True
 
@@ -50,10 +50,10 @@ class WallClock:
 
 
 class VirtualClock:
-    """Time that passes only when the loop sleeps or gives an answer up.
+    """Time that advances only when the loop sleeps or gives up waiting for an answer.
 
-    An answer that comes takes no virtual time. One that has not come after `patience` seconds of
-    wall time is late: the clock then stands at the deadline.
+    An answer takes no virtual time. If it has not arrived after `patience` seconds of wall time, the clock
+    advances to the deadline.
     """
 
     real = False
@@ -67,11 +67,11 @@ class VirtualClock:
         return self._now_ns
 
     def sleep_until(self, until_ns: int) -> None:
-        """Move the time on, at once."""
+        """Advance the time and return at once."""
         self._now_ns = max(self._now_ns, until_ns)
 
     def wait_for(self, condition: threading.Condition, ready: Callable[[], bool], until_ns: int) -> bool:
-        """Wait for as long as patience lasts."""
+        """Wait for up to `patience` seconds of wall time."""
         if condition.wait_for(ready, timeout=self._patience):
             return True
         self.sleep_until(until_ns)

@@ -1,9 +1,9 @@
-"""One episode of the timed loop: read, ask, apply, record.
+"""One episode of the control loop: read, ask, apply, record.
 
-Ticks are absolute (`start + k dt`), so an overrun does not shift the ones after it. Every answer has
-a deadline; one that is missing, late, for another tick, not finite or beyond the limits is dropped
-and the fallback law acts instead. A reading that is not usable is never computed with: zero is commanded at
-once. Limits hold for whatever acts. Requested and applied action are both recorded, and why they differ.
+Ticks are absolute (`start + k dt`), so an overrun does not delay later ticks. Each answer has a deadline. An
+answer that is missing, late, for another tick, not finite or beyond [-1, 1] is dropped, and the fallback law
+acts instead. After an invalid reading, zero is commanded at once. Limits apply to policy, excitation and
+fallback law alike. Requested and applied action are both recorded, with the reason if they differ.
 """
 
 import threading
@@ -14,35 +14,35 @@ from typing import NamedTuple
 import numpy as np
 
 from protos.hds import v1
-from real_env.answers import Asker, Miss, usable
+from real_env.answers import ActionSource, Miss, checked_action
 from real_env.clock import Clock
 from real_env.fallback import Fallback
 from real_env.guard import Exchanged, Guard, PlantFailed, PlantHung, PlantReleased
 from real_env.limits import Limits
 from real_env.plant import Diverged, Reading
-from real_env.readings import ended_by, nothing
+from real_env.readings import end_cause, nan_reading
 from real_env.timing import LOOP, PLANT, UNKNOWN, Pace, Timing
 
 LET_GO = {
     v1.END_CAUSE_PLANT_LIMIT: "the plant's own limit tripped, and it let go",
     v1.END_CAUSE_PLANT_WATCHDOG: "the plant's own watchdog tripped for lack of commands, and it let go",
 }
-"""Ends that the plant reports and that need an explicit start, in words."""
-UNTOLD_S = 6.0
-"""Length of an episode where neither options nor policy say one [s]."""
+"""Ends reported by the plant that latch the emergency stop, with their messages."""
+DEFAULT_EPISODE_S = 6.0
+"""Length of an episode if neither options nor policy define one [s]."""
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How the loop runs.
+    """Settings of the control loop.
 
     Attributes:
-        episode_steps: control steps after which the clock truncates an episode; 0 for the task's own length.
-        deadline: share of the control step within which an answer must be here, in (0, 1].
-        max_misses: consecutive misses that latch a stop.
-        fallback: acts when no usable answer came.
-        limits: what is applied, and where the plant may be.
-        max_bad_readings: consecutive readings that are not usable, which latch a stop.
+        episode_steps: control steps after which an episode is truncated; 0 for the length of the task.
+        deadline: share of the control step within which an answer must arrive, in (0, 1].
+        max_misses: consecutive misses that latch the emergency stop.
+        fallback: acts on a miss.
+        limits: limits of actions and states.
+        max_bad_readings: consecutive invalid readings that latch the emergency stop.
     """
 
     episode_steps: int
@@ -53,19 +53,19 @@ class LoopSettings:
     max_bad_readings: int = 2
 
     def with_length(self, steps: int, control_dt: float) -> "LoopSettings":
-        """Return the settings with the task's length, `steps` control steps, where none was given."""
+        """Return the settings with the task's length, `steps`, unless a length is set."""
         if self.episode_steps:
             return self
-        return replace(self, episode_steps=steps or max(1, round(UNTOLD_S / control_dt)))
+        return replace(self, episode_steps=steps or max(1, round(DEFAULT_EPISODE_S / control_dt)))
 
 
 class Stopped(RuntimeError):
-    """The plant is left without torque until an explicit start; the emergency stop is to be latched."""
+    """The run ends without torque, and the emergency stop must be latched."""
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """Where an episode stands in its session."""
+    """The place of an episode in its session."""
 
     first_sequence: int
     episode: int
@@ -74,9 +74,9 @@ class Numbering:
 
 
 class Decision(NamedTuple):
-    """What is applied at one tick: `u[m]`, what was requested (None if unusable), and why not that.
+    """The applied action `u[m]` of one tick, the requested one (None on a miss), and why they differ.
 
-    `missed` says that no usable answer came, and `late` who was to blame.
+    `missed` says that no valid answer arrived in time, and `late` what caused that.
     """
 
     applied: np.ndarray
@@ -88,24 +88,24 @@ class Decision(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What came of one control step: the reading, NaN where there is none, and what ended the episode."""
+    """The result of one control step: the reading, NaN if there is none, and the end of the episode."""
 
     after: Reading
     end: v1.EndCause
     stop: str
-    """Why the emergency stop is to be latched; empty if it is not."""
+    """Why the emergency stop must be latched; empty if it must not."""
     error: Exception | None = None
 
 
 @dataclass
 class Episode:
-    """Drives the plant behind `guard` for one episode; `record` gets every transition.
+    """Drives the plant behind `guard` for one episode, and passes every transition to `record`.
 
-    `excite(k)` is added to the requested action of tick k. `timing` counts what happens.
+    `excite(k)` is added to the requested action of tick k. `timing` collects statistics.
     """
 
     guard: Guard
-    asker: Asker
+    source: ActionSource
     clock: Clock
     settings: LoopSettings
     numbering: Numbering
@@ -118,9 +118,10 @@ class Episode:
         """Drive from `first` for at most `max_steps` steps, or until `stop`; return the timing.
 
         Raises:
-            Stopped: after too many misses or unusable readings in a row, if the plant is lost or has let go
-                by itself, if it begins beyond its limits or, where `limits.latch` says so, leaves them. Every
-                step until then is recorded.
+            Stopped: after too many consecutive misses or invalid readings, if the plant is lost or has
+            removed its
+                torque by itself, if it starts beyond its limits or, with `limits.latch`, exceeds them. All
+                steps until then are recorded.
         """
         spec = self.guard.spec
         if why := self.settings.limits.beyond(first.x, spec):
@@ -164,13 +165,13 @@ class Episode:
         return step
 
     def _decide(self, k: int, tick_ns: int, observation: v1.Observation) -> Decision:
-        """Ask, and take the answer, excited, if it is usable and in time; otherwise the fallback law's."""
+        """Return the answer with excitation if it is valid and in time, else the fallback law's action."""
         begun_ns = self.clock.now_ns()
         self.timing.lateness.add((begun_ns - tick_ns) * 1e-6)
-        answer = self.asker.ask(observation, tick_ns + observation.deadline_ns)
+        answer = self.source.act(observation, tick_ns + observation.deadline_ns)
         took_ns = self.clock.now_ns() - tick_ns
         self.timing.answers.add(took_ns * 1e-6)
-        u = usable(answer, observation.sequence, len(self._u_last))
+        u = checked_action(answer, observation.sequence, len(self._u_last))
         if took_ns > observation.deadline_ns and not isinstance(u, Miss):
             u = Miss("the answer came after the deadline")
         version = "" if isinstance(answer, Miss) else answer.policy_version
@@ -193,10 +194,10 @@ class Episode:
     def _limited(self, decision: Decision) -> Decision:
         spec, limits = self.guard.spec, self.settings.limits
         applied, why = limits.applied(decision.applied, self._u_last, spec.control_dt)
-        return decision._replace(applied=applied, reason=_joined(decision.reason, why))
+        return decision._replace(applied=applied, reason=_join_reasons(decision.reason, why))
 
     def _apply(self, decision: Decision, tick_ns: int, observation: v1.Observation) -> tuple[Decision, Step]:
-        """Command the plant; return what was applied, and what came of it."""
+        """Command the plant; return the applied action and the result."""
         from_policy = decision.requested is not None
         until_ns = tick_ns + observation.deadline_ns if from_policy else float("inf")
         applied = decision
@@ -214,7 +215,7 @@ class Episode:
         return self._counted(applied, found, tick_ns)
 
     def _ended(self, decision: Decision, error: Exception) -> tuple[Decision, Step]:
-        """Return the last step of a plant that can't go on: nothing is known of where it led."""
+        """Return the last step of a plant that cannot continue; its next state is unknown."""
         self.timing.steps += 1
         diverged = isinstance(error, Diverged)
         end = v1.END_CAUSE_DIVERGED if diverged else v1.END_CAUSE_PLANT_LOST
@@ -224,16 +225,16 @@ class Episode:
             self.timing.late[PLANT] += 1
         cause = error.__cause__
         why = f"{error}: {type(cause).__name__}: {cause}" if cause else str(error)
-        decision = decision._replace(reason=_joined(decision.reason, why))
-        after, stop = nothing(self.guard.spec), "" if diverged else f"stopped, since {why}"
+        decision = decision._replace(reason=_join_reasons(decision.reason, why))
+        after, stop = nan_reading(self.guard.spec), "" if diverged else f"stopped, since {why}"
         return decision, Step(
             after, end, stop, error.__cause__ if isinstance(error.__cause__, Exception) else None
         )
 
     def _counted(self, decision: Decision, found: Exchanged, tick_ns: int) -> tuple[Decision, Step]:
-        """Count a control step, and find out whether it ends the episode, or must stop the plant."""
+        """Count a control step, and determine whether it ends the episode or stops the plant."""
         after, why_not = (found.reading, "") if isinstance(found.reading, Reading) else (None, found.reading)
-        usable_now, after = after is not None, after or nothing(self.guard.spec)
+        usable_now, after = after is not None, after or nan_reading(self.guard.spec)
         if late := PLANT if found.missing else decision.late:
             self.timing.late[late] += 1
         if overran := self._pace.overran(tick_ns, found.asked_ns, found.returned_ns):
@@ -246,19 +247,19 @@ class Episode:
         self._misses_in_row = 0 if policy_acted else self._misses_in_row + 1
         self._bad_in_row = self._bad_in_row + 1 if not usable_now and not found.missing else 0
         decision = _as_reported(decision, after)
-        decision = decision._replace(reason=_joined(decision.reason, why_not))
+        decision = decision._replace(reason=_join_reasons(decision.reason, why_not))
         self._usable = usable_now
-        return decision, self._judged(decision, after, why_not)
+        return decision, self._step(decision, after, why_not)
 
-    def _judged(self, decision: Decision, after: Reading, why_not: str) -> Step:
+    def _step(self, decision: Decision, after: Reading, why_not: str) -> Step:
         settings, spec = self.settings, self.guard.spec
         left = settings.limits.beyond(after.x, spec)
         if left:
             self.timing.left.append(left)
-            self.guard.rest()
+            self.guard.command_zero()
             stop = f"stopped, since {left}" if settings.limits.latch else ""
             return Step(after._replace(terminated=True), v1.END_CAUSE_STATE_LIMIT, stop)
-        end = ended_by(after)
+        end = end_cause(after)
         if end in LET_GO:
             self.timing.left.append(LET_GO[end])
             return Step(after, end, f"stopped, since {LET_GO[end]}")
@@ -274,7 +275,7 @@ class Episode:
 
 
 def _as_reported(decision: Decision, after: Reading) -> Decision:
-    """Return `decision` with what the plant reports as applied, where it reports it."""
+    """Return `decision` with the applied action that the plant reports, if it reports one."""
     reported = after.u_applied
     if reported is None or np.array_equal(reported, decision.applied):
         return decision
@@ -282,10 +283,10 @@ def _as_reported(decision: Decision, after: Reading) -> Decision:
     doubt = "" if possible else f", which is {reported.tolist()}: not believed"
     why = f"applied as reported by the plant{doubt}"
     applied = reported.astype(np.float32) if possible else decision.applied
-    return decision._replace(applied=applied, reason=_joined(decision.reason, why))
+    return decision._replace(applied=applied, reason=_join_reasons(decision.reason, why))
 
 
-def _joined(*reasons: str) -> str:
+def _join_reasons(*reasons: str) -> str:
     return "; ".join(filter(None, reasons))
 
 

@@ -1,4 +1,4 @@
-"""What a run has to say: words for people on standard error, or JSON on standard output."""
+"""Output of a run: text on standard error, or JSON events on standard output."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from protos.operation.text import printable_lines
 
 
 class Events:
-    """Says things, from any thread."""
+    """Writes messages and events; thread-safe."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -19,9 +19,9 @@ class Events:
         self._limit = RepeatLimit()
 
     def say(self, message: str) -> None:
-        """Say `message`, if the like was not said many times within a minute, without what steers a terminal.
+        """Write a message, without control characters and with limited repetition.
 
-        A terminal that is gone is no reason to stop.
+        A closed terminal is ignored.
         """
         message = printable_lines(message)
         if not self._limit.take(re.sub(r"\d+", "#", message)):
@@ -33,24 +33,25 @@ class Events:
                 print(message, file=sys.stderr, flush=True)
 
     def emit(self, event: str, **fields: object) -> None:
-        """Emit an event; people see only those that `say` words.
+        """Write an event in JSON mode.
 
-        One that cannot be written, as to a file on a full disk, is left out, and standard error told once.
+        An event that cannot be written, for example to a full disk, is dropped with a message on standard
+        error.
 
         Raises:
-            BrokenPipeError: the program that reads them is gone.
+            BrokenPipeError: the reading program has ended.
         """
         if not self._as_json:
             return
         try:
-            with self._lock:  # a line must stay one line
+            with self._lock:  # one event per line
                 print(json.dumps({"event": event, **fields}), flush=True)
         except BrokenPipeError:
             raise
         except OSError as error:
-            self._told_trouble(error)
+            self._report_failure(error)
 
-    def _told_trouble(self, error: OSError) -> None:
+    def _report_failure(self, error: OSError) -> None:
         if self._limit.take("an event could not be written"):
             with contextlib.suppress(OSError):
                 print(f"hds-real-env: an event could not be written: {error}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Excitation: what is added to the policy's actions while data is collected.
+"""Excitation: random steps added to the policy's actions while data is collected.
 
-A policy that fails may leave the plant at rest, and a plant at rest shows nothing of its friction.
-Steps of random height, held for a while, move it at many speeds.
+A failing policy may leave the plant at rest, where friction cannot be identified. Random steps that are held
+for a while move it at many speeds.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ class Excitation:
         self._step = np.zeros(size, np.float32)
 
     def __call__(self, tick: int) -> np.ndarray:
-        """Return what to add to u[m] at `tick`, counted from 0 in each episode."""
+        """Return the excitation of u[m] at `tick`, counted from 0 in each episode."""
         if tick % self._hold == 0:
             drawn = self._random.uniform(-self._amplitude, self._amplitude, self._size)
             self._step = drawn.astype(np.float32)
@@ -28,6 +28,6 @@ class Excitation:
 
 
 def no_excitation(tick: int) -> float:
-    """Add nothing."""
+    """Return zero."""
     del tick
     return 0.0

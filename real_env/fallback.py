@@ -1,4 +1,4 @@
-"""Fallback laws: what acts when no usable answer came in time."""
+"""Fallback laws: they act when no valid answer arrived in time."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ Fallback = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def zero(x: np.ndarray, u_last: np.ndarray) -> np.ndarray:
-    """Let go."""
+    """Return zero."""
     del x
     return np.zeros_like(u_last)
 

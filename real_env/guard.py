@@ -1,7 +1,7 @@
-"""The one way to a plant: every call of it, every reading checked, and one way to let it go from any thread.
+"""The only access to a plant: calls with time-outs, checked readings, and release from any thread.
 
-A plant driven by the wall clock is called from a thread of its own, so that a call that hangs holds up
-neither the loop nor the way out. A simulated plant may take as long as it likes, whatever drives it.
+A plant on the wall clock is called in a thread of its own, so that a hanging call blocks neither the loop nor
+the shutdown. Calls of simulated plants have no time-out.
 """
 
 import math
@@ -17,18 +17,18 @@ from real_env.plant import Diverged, NoReading, Plant, PlantSpec, Reading, reade
 from real_env.readings import checked
 
 HANG_SHARE, LONGEST_SHARE, RELATIVE_SHARE = 0.6, 0.95, 1.5
-"""A call hangs if it lasts to the first of these shares of a control step after the next tick, on a busy
-machine to the second, and to the third after its begin."""
+"""A call hangs if it lasts longer than the first share of a control step after the next tick (the second
+share on a busy machine), and longer than the third share after its start."""
 PATIENCE_S, RESET_PATIENCE_S = 1.0, 0.2
-"""How long letting go waits for each: a call under way (another time for `reset`), zero, `close` [s]."""
+"""Time-outs of each step of a release: a running call (a shorter one for `reset`), zero, `close` [s]."""
 BUSY_SHARE = 0.05
-"""A wake-up later than this share of a control step is that of a busy machine."""
-ASK_S = 0.05
-"""How often a wait without an end looks whether the run is to end [s]."""
+"""A wake-up later than this share of a control step shows that the machine is busy."""
+POLL_S = 0.05
+"""Period at which a wait without time-out checks whether the run should end [s]."""
 
 
 class PlantFailed(RuntimeError):
-    """A call of the plant raised; `__cause__` is what."""
+    """A call of the plant raised `__cause__`."""
 
 
 class PlantHung(RuntimeError):
@@ -36,18 +36,17 @@ class PlantHung(RuntimeError):
 
 
 class PlantReleased(RuntimeError):
-    """The plant was let go; no command reaches it any more."""
+    """The plant was released; no command reaches it any more."""
 
 
 class Exchanged(NamedTuple):
-    """What came of one command.
+    """Result of one command.
 
     Attributes:
-        reading: at the end of the control step, or in words why there is no usable one.
-        missing: whether there was none at all, rather than one that is not usable.
-        instead: whether the command came too late, so that the other was sent.
-        asked_ns, returned_ns: when the plant was asked for the reading, by `exchange` or `read`, and when it
-            was there, on the clock.
+        reading: the reading at the end of the control step, or why there is no valid one.
+        missing: whether there was none at all.
+        instead: whether the command was too late and `instead()` was sent.
+        asked_ns, returned_ns: start and end of the call that gave the reading, on the clock.
     """
 
     reading: Reading | str
@@ -58,7 +57,7 @@ class Exchanged(NamedTuple):
 
 
 class Guard:
-    """Calls `plant` for the loop. `let_go` may come from any thread, at any time, more than once."""
+    """Calls `plant` for the loop. `release` may be called from any thread, at any time, repeatedly."""
 
     def __init__(self, plant: Plant, clock: Clock) -> None:
         self.spec: PlantSpec = plant.spec
@@ -66,21 +65,21 @@ class Guard:
         self._reads = reader(plant) is not None
         self._caller = _Caller() if clock.real else None
         self._before: object = None
-        """The state's array of the last reading, as the plant gave it."""
+        """The state array of the last reading, as the plant returned it."""
         self._busy = threading.Lock()
-        """FileLock while the plant is called."""
+        """Held while the plant is called."""
         self._under_way, self._hangs = "", False
-        """The call that was made last, and whether it is known to hang."""
+        """The last call, and whether it hangs."""
         self._released, self._releasing = threading.Event(), threading.Lock()
         self._trouble = ""
         self._zero = np.zeros(len(self.spec.action_names), np.float32)
 
     def reset(self, stop: threading.Event) -> Reading | str:
-        """Bring the plant to a start state; return its reading, or why that is not usable.
+        """Reset the plant; return its reading, or why that is invalid.
 
         Raises:
             PlantFailed: it raised.
-            PlantReleased: `stop` was set meanwhile, or the plant was let go.
+            PlantReleased: `stop` was set, or the plant was released.
         """
         self._before = None
         return self._checked(self._call("reset", self._plant.reset, None, stop))
@@ -92,12 +91,12 @@ class Guard:
         until_ns: float = math.inf,
         instead: Callable[[], np.ndarray] | None = None,
     ) -> Exchanged:
-        """Apply `command[m]` over the control step that began at `tick_ns`; return what came of it.
+        """Apply `command[m]` over the control step that began at `tick_ns`, and return the result.
 
-        Where it is past `until_ns` when the plant is called, `instead()` is applied; zero if that is None.
+        If the plant is called after `until_ns`, `instead()` is applied; zero if that is None.
 
         Raises:
-            Diverged: the simulated plant can't go on.
+            Diverged: the simulated plant cannot continue.
             PlantFailed, PlantHung, PlantReleased: no command may follow.
         """
         asked_ns, late = 0, False
@@ -124,21 +123,21 @@ class Guard:
             return Exchanged(why, True, late, asked_ns, self._clock.now_ns())
         return Exchanged(self._checked(raw), False, late, asked_ns, self._clock.now_ns())
 
-    def rest(self) -> None:
-        """Command zero, unless the plant was let go."""
+    def command_zero(self) -> None:
+        """Command zero, unless the plant was released."""
         if not self._released.is_set():
             self.exchange(self._zero, self._clock.now_ns())
 
-    def let_go(self) -> str:
-        """Leave the plant without torque for good; return what went wrong with that, empty if nothing did.
+    def release(self) -> str:
+        """Leave the plant without torque for good; return a message if that failed.
 
-        Zero goes through `exchange` unless a call hangs; then comes `close`. Each is given a second, and so
-        is a call that is under way.
+        Command zero through `exchange` unless a call hangs, then `close`. Each has a time-out of a second, as
+        a running call has.
         """
         with self._releasing:
             if self._released.is_set():
                 return self._trouble
-            self._released.set()  # no command of the loop passes from here on
+            self._released.set()  # blocks commands of the loop from now on
             patience = RESET_PATIENCE_S if self._under_way == "reset" else PATIENCE_S
             idle = not self._hangs and self._busy.acquire(timeout=patience)
             answers = idle and not self._bounded(
@@ -157,7 +156,7 @@ class Guard:
         return round(self.spec.control_dt * 1e9)
 
     def _limit_ns(self, tick_ns: int) -> float | None:
-        """Return when a call that begins now, for the control step from `tick_ns` on, is taken for a hang."""
+        """Return the time-out of a call that starts now, for the control step from `tick_ns` on."""
         if not self.spec.real_time:
             return None
         now_ns, dt_ns = self._clock.now_ns(), self._dt_ns
@@ -181,7 +180,7 @@ class Guard:
         self._busy.acquire()
         if self._released.is_set():
             self._busy.release()
-            raise PlantReleased("the plant was let go")
+            raise PlantReleased("the plant was released")
         self._under_way = name
         try:
             return self._made(_Call(function, self._busy), limit_ns, stop)
@@ -203,7 +202,7 @@ class Guard:
                 f"the plant's {self._under_way} hangs: it did not return within {lasts_ns * 1e-6:.0f} ms, "
                 f"with a control step of {self.spec.control_dt * 1e3:g} ms"
             )
-        while not call.done.wait(ASK_S):
+        while not call.done.wait(POLL_S):
             if stop is not None and stop.is_set():
                 raise PlantReleased("the run was asked to end")
         return call.outcome()
@@ -211,13 +210,13 @@ class Guard:
     def _returned_by(self, call: "_Call", limit_ns: float) -> bool:
         """Return whether `call` returned by `limit_ns`.
 
-        A machine so busy, or stopped, that this thread wakes up late, or that the plant's has not begun, is
-        not held against the plant: it gets longer.
+        If this thread wakes up late, or the plant's thread has not started, the machine is busy and the
+        time-out is extended.
         """
         granted_ns, latest_ns = 0.0, limit_ns + (LONGEST_SHARE - HANG_SHARE) * self._dt_ns
         while not call.done.wait(1e-9 * max(0.0, limit_ns - self._clock.now_ns())):
             now_ns = self._clock.now_ns()
-            stopped = now_ns - limit_ns > self._dt_ns  # this whole process, say
+            stopped = now_ns - limit_ns > self._dt_ns  # for example the whole process
             longer_ns = max(now_ns - limit_ns, 0.0 if call.begun else 0.25 * self._dt_ns)
             longer_ns = min(longer_ns, 0.5 * self._dt_ns)
             granted_ns += longer_ns
@@ -229,7 +228,7 @@ class Guard:
         return True
 
     def _bounded(self, function: Callable[[], Any], caller: "_Caller | None") -> str:
-        """Call `function` for a second at most, in a thread; return what went wrong."""
+        """Call `function` in a thread with a time-out of a second; return an error message."""
         call, thread = _Call(function, None), caller or _Caller()
         thread.make(call)
         if caller is None:
@@ -240,7 +239,7 @@ class Guard:
 
 
 class _Call:
-    """A call of the plant; `busy` is released when it has returned."""
+    """A call of the plant; releases `busy` when it returns."""
 
     def __init__(self, function: Callable[[], Any], busy: "threading.Lock | None") -> None:
         self.done = threading.Event()
@@ -267,14 +266,14 @@ class _Call:
 
 
 class _Caller:
-    """A thread that makes one call after the other."""
+    """A thread that makes calls one by one."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="plant", daemon=True).start()
 
     def make(self, call: _Call) -> None:
-        """Make `call` after those before it; it says itself when it is done."""
+        """Queue `call`."""
         self._calls.put(call)
 
     def end(self) -> None:

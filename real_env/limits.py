@@ -1,4 +1,4 @@
-"""Limits that the plant's side keeps, whatever policy, fallback or operator asks for.
+"""Limits on the plant's side, for the actions of policy, excitation and fallback law.
 
 Notation
     x   state           [n]   the plant's units
@@ -15,15 +15,15 @@ from real_env.plant import PlantSpec
 
 @dataclass(frozen=True)
 class Limits:
-    """What must not be exceeded; by default only |u| <= 1."""
+    """Limits; by default only |u| <= 1."""
 
     action: float = 1.0
     """Largest action, in (0, 1]."""
     slew: float = math.inf
     """Largest change of an action [1/s], above 0."""
     state: tuple[float, ...] = ()
-    """Largest size of each state, positions and velocities in the plant's order; inf bounds nothing. Beyond
-    it the plant is let go and the episode ends."""
+    """Largest magnitude of each state, positions and velocities in the plant's order; inf for none. Beyond
+    it, zero is commanded and the episode ends."""
     latch: bool = False
     """A state beyond its limit latches the emergency stop."""
 
@@ -46,9 +46,9 @@ class Limits:
             raise ValueError(f"--limits.state must be above 0 for each state; got {self.state}")
 
     def applied(self, u: np.ndarray, u_last: np.ndarray, control_dt: float) -> tuple[np.ndarray, str]:
-        """Return what may be applied of u[m] after u_last[m], and which limit changed it (empty: none).
+        """Return the limited u[m] after u_last[m], and which limit changed it (empty: none).
 
-        Where the two contradict each other, after an action beyond its limit, size counts and not change.
+        After an action beyond its limit the two limits may conflict; then magnitude has priority over slew.
         """
         step = self.slew * control_dt
         within = np.clip(u, -self.action, self.action)
@@ -63,9 +63,9 @@ class Limits:
         return slow, ", ".join(filter(None, reasons))
 
     def beyond(self, x: np.ndarray, spec: PlantSpec) -> str:
-        """Return which state of x[n] is beyond its limit, in words; empty if none is.
+        """Return a message about a state of x[n] beyond its limit; empty if there is none.
 
-        A state that is not a number is not judged here: `readings.checked` refuses such a reading.
+        NaN is not detected here: `readings.checked` rejects it.
         """
         for name, value, most in zip(spec.state_names, x, self.state, strict=False):
             if abs(value) > most:

@@ -10,7 +10,7 @@ import tyro
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env import phases
-from real_env.faults import Faults
+from real_env.fault_injection import Faults
 from real_env.limits import Limits
 from real_env.plant import PlantSpec
 from real_env.plants import DESCRIPTIONS

@@ -1,6 +1,6 @@
-"""Phases: what a run is asked to do, one after the other.
+"""Phases of a run.
 
-A phase in words, as `--phases` and standard input take it:
+The text form of a phase, for `--phases` and standard input:
 
     collect 5 seconds
     evaluate 32 episodes
@@ -24,17 +24,17 @@ class Phase:
     episodes: int | None = None
 
     def __str__(self) -> str:
-        """Return the phase in the words that `parse` takes."""
+        """Return the text form that `parse` reads."""
         amount = f"{self.seconds:g} seconds" if self.episodes is None else f"{self.episodes} episodes"
         word = next(word for word, purpose in _PURPOSES.items() if purpose == self.purpose)
         return f"{word} {amount}"
 
 
 def parse(text: str) -> Phase:
-    """Return the phase that `text` asks for.
+    """Return the phase of a text.
 
     Raises:
-        ValueError: naming the form, if `text` does not have it.
+        ValueError: with the form that is required.
     """
     match = _FORM.fullmatch(text.strip())
     if match is None or float(match[2]) <= 0:

@@ -1,4 +1,4 @@
-"""What a plant is to the loop: something that holds a command for one control step and answers.
+"""The interface of plants: hold a command for one control step and return a reading.
 
 Notation
     x   state (q, qd), as the plant reports it    [n]   SI units
@@ -16,16 +16,16 @@ from protos.hds import v1
 
 
 class Reading(NamedTuple):
-    """What a plant says at the end of a control step.
+    """State of the plant at the end of a control step.
 
     Attributes:
         x: state [n], float32, a new array each time.
         terminated: whether the plant has left its safe set.
-        u_applied: what the plant really applied [m], if it knows better than the loop; else None.
-        ended: whether the plant can't go on, without having left its safe set: the episode is truncated.
-        cause: why the plant ended the episode, where there is more to say than `terminated` and `ended` do:
-            `END_CAUSE_PLANT_LIMIT` or `END_CAUSE_PLANT_WATCHDOG` if it has let go by itself, which latches
-            the emergency stop; `END_CAUSE_RECORDING` at the end of a recording.
+        u_applied: the action that the plant applied [m], if it differs from the command; else None.
+        ended: whether the plant cannot continue although it is in its safe set; the episode is truncated.
+        cause: why the plant ended the episode, if `terminated` and `ended` do not say enough:
+            `END_CAUSE_PLANT_LIMIT` or `END_CAUSE_PLANT_WATCHDOG` if it has removed its torque by itself,
+            which latches the emergency stop; `END_CAUSE_RECORDING` at the end of a recording.
     """
 
     x: np.ndarray
@@ -36,20 +36,20 @@ class Reading(NamedTuple):
 
 
 class NoReading(RuntimeError):
-    """Raised by a plant that got no reading in this control step: a miss, and zero is commanded."""
+    """Raised by a plant without a reading in this control step: a miss; zero is commanded."""
 
 
 class Diverged(RuntimeError):
-    """Raised by a simulated plant whose numbers left the finite range; the episode ends there."""
+    """Raised by a simulated plant whose state is not finite any more; the episode ends."""
 
 
 class PlantLost(OSError):
-    """Raised by a plant that is gone for good, such as a device that was unplugged."""
+    """Raised by a plant that is lost, such as a device that was unplugged."""
 
 
 @dataclass(frozen=True)
 class PlantSpec:
-    """What the plant offers.
+    """Description of a plant.
 
     Attributes:
         name: as in `--plant`.
@@ -57,10 +57,10 @@ class PlantSpec:
         action_names: m names with units, in the order of u.
         control_dt: control step [s], > 0.
         parameters: constants of the plant, for the record only; never sent to the trainer.
-        live: whether it moves as it is told; a recording does not, and nothing is learned from it.
-        real_time: whether it moves by itself, so that only the wall clock fits it. False for a simulation
-            that stands still between two calls.
-        state_bounds: largest size of each state that can be true [its unit]; a reading beyond is not usable.
+        live: whether commands have an effect; False for a recording, from which nothing is learned.
+        real_time: whether the plant moves between calls and needs the wall clock. False for a simulation that
+            advances only in `exchange`.
+        state_bounds: largest plausible magnitude of each state [its unit]; larger readings are invalid.
             Empty: 1e6 each.
     """
 
@@ -74,7 +74,7 @@ class PlantSpec:
     state_bounds: tuple[float, ...] = ()
 
     def message(self) -> v1.PlantSpec:
-        """Return what goes over the wire."""
+        """Return the message of the wire."""
         return v1.PlantSpec(
             name=self.name,
             state_names=self.state_names,
@@ -84,41 +84,45 @@ class PlantSpec:
 
 
 class Plant(Protocol):
-    """A real machine or its stand-in. The policy cannot tell which one it drives.
+    """A physical or simulated plant.
 
-    `reset`, `exchange` and `read` are called one after the other, in a thread that is not the one that made
-    the plant. `close` may be called from another thread while one of them hangs.
+    `reset`, `exchange` and `read` are called one at a time, in another thread than the one that created the
+    plant. `close` may be called from yet another thread while one of them hangs.
 
-    A plant that moves by itself (`spec.real_time`) is driven by the wall clock. The loop calls `exchange` up
-    to 0.8 dt (`--deadline`) after a tick, when the action is there. Then either
+    A plant that moves between calls (`spec.real_time`) is driven by the wall clock. The loop calls `exchange`
+    up to 0.8 dt (`--deadline`) after a tick, when the action has arrived. Then either
 
-    - `exchange` waits until the plant's own next tick, at an absolute time (`start + k dt`), and returns the
-      reading of that moment, at most 0.1 dt after the tick. It must not wait for dt from the call on: each
-      step would then take dt and the time of an answer, and the loop would slip. Or
+    - `exchange` waits until the next tick of the plant, at an absolute time (`start + k dt`), and returns the
+    reading
+      of that time, at most 0.1 dt after the tick. It must not wait for dt from the call on: each step would
+      then take dt plus the time of an answer, and the loop would drift. Or
     - `exchange` returns at once, and the plant has a method `read() -> Reading`, which the loop calls at the
-      next tick.
+    next
+      tick.
 
-    A call that lasts to 0.6 dt after the next tick hangs: the plant is closed, and the stop latched.
+    A call that lasts until 0.6 dt after the next tick hangs: the plant is closed and the emergency stop
+    latched.
     """
 
     spec: PlantSpec
 
     def reset(self) -> Reading:
-        """Bring the plant to a start state and return it; this may take long."""
+        """Bring the plant to a start state and return its reading; this may take long."""
         ...
 
     def exchange(self, command: np.ndarray) -> Reading:
         """Hold `command[m]` over one control step and return the reading at its end.
 
         Raises:
-            NoReading: there is none this time; the loop goes on, without torque.
-            Diverged: a simulated plant can't go on; the next call is `reset`.
-            Exception: anything else is a plant that is lost: the loop lets it go and latches the stop.
+            NoReading: there is no reading this time; the loop goes on, without torque. Diverged: a simulated
+            plant cannot continue; the next call is `reset`. Exception: any other error means that the plant
+            is lost; the loop releases it and latches the emergency
+                stop.
         """
         ...
 
     def close(self) -> None:
-        """Leave the plant without torque, also while another call hangs; calling it twice is harmless."""
+        """Leave the plant without torque, even while another call hangs. May be called twice."""
         ...
 
 

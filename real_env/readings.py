@@ -1,4 +1,4 @@
-"""Whether a reading may be used: checked before anything is computed from it."""
+"""Checks of readings before they are used."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from protos.hds import v1
 from real_env.plant import PlantSpec, Reading
 
 LARGEST = 1e6
-"""The largest size of any state [its unit], where the plant's spec names none."""
+"""Largest magnitude of a state [its unit], unless the plant's spec defines one."""
 
 
 def checked(raw: Any, spec: PlantSpec, before: object = None) -> Reading | str:
-    """Return `raw`, what a plant gave, as a reading of float32 numbers of its own; or why it is not usable.
+    """Return a checked copy of `raw` with float32 states, or why it is invalid.
 
     Args:
-        raw: the reading, or whatever a plant returned in its place.
-        spec: of the plant.
-        before: the state's array of the reading before, as the plant gave it. A plant that gives its memory
-            again tells nothing new, or changes what was recorded.
+        raw: what the plant returned.
+        spec: the plant's spec.
+        before: the state array of the previous reading, as the plant returned it. A plant that returns the
+            same memory has no new reading, or changes a recorded one.
     """
     if not isinstance(raw, Reading):
         return f"the plant returned {_shown(raw)}, not a Reading"
@@ -29,17 +29,19 @@ def checked(raw: Any, spec: PlantSpec, before: object = None) -> Reading | str:
         return f"the reading is {x}"
     if why := _beyond(x, spec) or _not_flags(raw):
         return why
-    told = None if raw.u_applied is None else _numbers(raw.u_applied)
-    applied = np.full(len(spec.action_names), np.nan, np.float32) if isinstance(told, str) else told
+    applied_raw = None if raw.u_applied is None else _numbers(raw.u_applied)
+    applied = (
+        np.full(len(spec.action_names), np.nan, np.float32) if isinstance(applied_raw, str) else applied_raw
+    )
     return Reading(x.astype(np.float32), bool(raw.terminated), applied, bool(raw.ended), raw.cause)
 
 
-def nothing(spec: PlantSpec) -> Reading:
-    """Return what stands for a reading that is not usable: NaN for each state."""
+def nan_reading(spec: PlantSpec) -> Reading:
+    """Return a reading of NaN, in place of an invalid one."""
     return Reading(np.full(len(spec.state_names), np.nan, np.float32), False)
 
 
-def ended_by(reading: Reading) -> v1.EndCause:
+def end_cause(reading: Reading) -> v1.EndCause:
     """Return why the plant ended the episode; unspecified if it did not."""
     if reading.cause != v1.END_CAUSE_UNSPECIFIED:
         return reading.cause
@@ -55,10 +57,10 @@ def _same_memory(x: object, before: object) -> bool:
 
 
 def _numbers(values: Any) -> np.ndarray | str:
-    """Return a copy of `values` as real numbers, or in words what they are instead."""
+    """Return a copy of `values` as real numbers, or what they are instead."""
     try:
         array = np.array(values)
-    except Exception as error:  # whatever a user's object raises
+    except Exception as error:  # any error of a user's object
         return f"no array ({type(error).__name__}: {error})"
     if array.dtype.kind not in "fiu":
         return f"of type {array.dtype}, not of numbers"
@@ -66,19 +68,19 @@ def _numbers(values: Any) -> np.ndarray | str:
 
 
 def _beyond(x: np.ndarray, spec: PlantSpec) -> str:
-    """Return what is wrong with size or range of x; empty if nothing is."""
+    """Return what is wrong with shape or range of x; empty if it is valid."""
     names = spec.state_names
     if x.shape != (len(names),):
         return f"the reading has the shape {list(x.shape)}; needed is [{len(names)}]: {', '.join(names)}"
     most = spec.state_bounds or (LARGEST,) * len(names)
     for name, value, bound in zip(names, x.tolist(), most, strict=True):
-        if not -bound <= value <= bound:  # a NaN is not either
+        if not -bound <= value <= bound:  # catches NaN as well
             return f"{name} reads {value:g}; usable is ± {bound:g}"
     return ""
 
 
 def _not_flags(raw: Reading) -> str:
-    """Return what is wrong with what the reading says besides numbers; empty if nothing is."""
+    """Return what is wrong with the flags of a reading; empty if they are valid."""
     flags = (raw.terminated, raw.ended)
     if not all(isinstance(flag, bool | np.bool_) for flag in flags):
         return f"terminated and ended must be true or false; got {_shown(flags)}"

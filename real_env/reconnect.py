@@ -1,4 +1,4 @@
-"""Waiting for a server that is not there yet: say so once, back off, try again."""
+"""Reconnecting to a server: back-off, final statuses, and messages without repetition."""
 
 from collections.abc import Callable, Iterator
 
@@ -39,29 +39,29 @@ FINAL = frozenset(
         grpc.StatusCode.UNIMPLEMENTED,
     }
 )
-"""What stays as it is however often one asks; a server that is away, overloaded or faulty comes back."""
+"""Statuses after which retrying is useless."""
 RIGHTS = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
-def retryable(error: grpc.RpcError, was_let_in: bool = False) -> bool:
-    """Return whether trying again later can help.
+def retryable(error: grpc.RpcError, was_accepted: bool = False) -> bool:
+    """Return whether a later retry can succeed.
 
-    Who was let in before may be again, once a token or a certificate has been renewed on both sides.
+    A client that was authenticated before may be again, once token or certificate have been renewed.
     """
     if not isinstance(error, grpc.Call):
         return False
-    return error.code() not in FINAL and (was_let_in or error.code() not in RIGHTS)
+    return error.code() not in FINAL and (was_accepted or error.code() not in RIGHTS)
 
 
 class SayOnce:
-    """Pass a message on unless it equals the one before it."""
+    """Passes a message on unless it equals the previous one."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._last = ""
 
     def __call__(self, message: str) -> None:
-        """Say `message` if it is new."""
+        """Pass `message` on if it is new."""
         if message != self._last:
             self._last = message
             self._say(message)

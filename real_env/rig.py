@@ -1,4 +1,4 @@
-"""A rig's identity: its emergency stop, latched on disk, and its lock, wherever a run is started."""
+"""A rig: its name, its emergency stop latched on disk, and its lock, independent of the working directory."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ from protos.operation.lock import InUse, lock
 from protos.state import VARIABLE, rig_dirs
 
 
-class StopIsLatched(RuntimeError):
-    """A run stopped in an emergency, and nobody has reset it."""
+class StopLatched(RuntimeError):
+    """The emergency stop is latched."""
 
 
 class RigInUse(RuntimeError):
@@ -21,9 +21,9 @@ class RigInUse(RuntimeError):
 
 
 class Rig:
-    """The rig called `name`; what belongs to it lies in `places`, of which the first writable is written to.
+    """The rig called `name`. Its files are in the directories `places`; the first writable one is written to.
 
-    `legacy` is where earlier versions latched the stop.
+    `legacy` is the latch file of earlier versions.
     """
 
     def __init__(self, name: str, places: list[Path], legacy: Path | None = None) -> None:
@@ -31,14 +31,14 @@ class Rig:
         self._places, self._legacy = places, legacy
 
     def check(self) -> None:
-        """Return if the rig may be driven.
+        """Check that the rig may be driven.
 
         Raises:
-            StopIsLatched: with the reason and what resets it.
+            StopLatched: with the reason, and how to reset it.
         """
         for path in self._latches():
             if path.exists():
-                raise StopIsLatched(
+                raise StopLatched(
                     f"the emergency stop of rig {self.name!r} is latched ({path.read_text().strip()}); "
                     "look after the rig, then start once with --reset-stop"
                 )
@@ -58,7 +58,7 @@ class Rig:
             os.fsync(file.fileno())
 
     def reset(self) -> None:
-        """Let the rig be driven again.
+        """Reset the emergency stop.
 
         Raises:
             OSError: the latch cannot be removed.
@@ -67,7 +67,7 @@ class Rig:
             path.unlink(missing_ok=True)
 
     def check_free(self) -> None:
-        """Check that no run drives the rig, without touching it.
+        """Check that no run drives the rig, without locking it.
 
         Raises:
             RigInUse: another run drives it.
@@ -80,11 +80,11 @@ class Rig:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs from the rig.
+        """Lock the rig against other runs.
 
         Raises:
             RigInUse: another run drives it.
-            OSError: nothing can be written in any place.
+            OSError: no directory can be written.
         """
         with contextlib.ExitStack() as held:
             own = self._file(".lock")
@@ -109,7 +109,7 @@ class Rig:
         return paths + ([self._legacy] if self._legacy else [])
 
     def _file(self, suffix: str) -> Path:
-        """Return the rig's file in the first place that can be written."""
+        """Return the rig's file in the first writable directory."""
         for place in self._places:
             with contextlib.suppress(OSError):
                 place.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ class Rig:
 def rig_of(name: str, spool: Path, real: bool) -> Rig:
     """Return the rig called `name`.
 
-    What belongs to a simulated one lies beside the spool, in the run's own directory.
+    Files of a simulated rig are beside the spool.
     """
     legacy = spool.with_name(spool.name + ".stopped")
     return Rig(name, rig_dirs() if real else [spool.parent.resolve() / "rigs"], legacy)

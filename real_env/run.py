@@ -1,4 +1,4 @@
-"""`hds-real-env run`: everything put together, phase by phase, and taken apart again, the plant first."""
+"""`hds-real-env run`: set up plant, clients and spool, run the phases, and shut down, the plant first."""
 
 import contextlib
 import functools
@@ -22,17 +22,17 @@ from real_env.episode import LoopSettings, Stopped
 from real_env.events import Events
 from real_env.excitation import Excitation
 from real_env.fallback import FALLBACKS
-from real_env.faults import FaultyPlant
+from real_env.fault_injection import FaultyPlant
 from real_env.guard import Guard
-from real_env.interrupt import WayOut
 from real_env.options import Run, as_asked, wanted_phases
 from real_env.plant import Plant, PlantSpec
 from real_env.plants import PlantBroken, device_of, make_plant, port_of
-from real_env.policy_link import PolicyLink, Refused
-from real_env.rig import Rig, RigInUse, StopIsLatched, rig_of
-from real_env.session import Session, new_session_id
+from real_env.policy_client import PlantRejected, PolicyClient
+from real_env.rig import Rig, RigInUse, StopLatched, rig_of
+from real_env.runner import Runner, new_session_id
+from real_env.shutdown import Shutdown
 from real_env.spool import Spool
-from real_env.uplink import RefusedByTrainer, Uplink
+from real_env.uploader import ExperienceUploader, SessionRejected
 from real_env.users_code import users_line
 
 FLUSH_S = 30.0
@@ -40,57 +40,57 @@ FLUSH_S = 30.0
 
 
 class Prepared(NamedTuple):
-    """A session that can be driven, and the rig that it drives."""
+    """The runner of a session, and its rig."""
 
-    session: Session
+    runner: Runner
     rig: Rig
 
 
-def run(command: Run, way_out: WayOut) -> int:
-    """Carry the command out and return the exit status.
+def run(command: Run, shutdown: Shutdown) -> int:
+    """Run the command and return the exit status.
 
-    0: done; 1: stopped or failed while it drove; 2: nothing was driven; 130: ended by a signal.
+    0: done; 1: stopped or failed while driving; 2: nothing was driven; 130: ended by a signal.
     """
     events = Events(command.events)
     with contextlib.ExitStack() as at_end:
         try:
             wanted = wanted_phases(command)
-            prepared = _prepared(command, events, way_out, at_end)
+            prepared = _prepared(command, events, shutdown, at_end)
         except PlantBroken as error:
             _tell_failure(events, f"{error}", error.__cause__ or error, command)
             return 2
-        except (ValueError, OSError, ModuleNotFoundError, StopIsLatched, RigInUse) as error:
+        except (ValueError, OSError, ModuleNotFoundError, StopLatched, RigInUse) as error:
             events.say(f"hds-real-env: {error}")
             return 2
-        session = prepared.session
+        runner = prepared.runner
         try:
-            return _drive(session, wanted or map(phases.parse, _lines(way_out.stop)), events)
+            return _drive(runner, wanted or map(phases.parse, _lines(shutdown.stop)), events)
         except Stopped as error:
             _latch(prepared, error, events, command)
             return 1
-        except (ValueError, OSError, Refused, RefusedByTrainer) as error:
+        except (ValueError, OSError, PlantRejected, SessionRejected) as error:
             events.say(f"hds-real-env: {error}")
             return 1
 
 
 def _latch(prepared: Prepared, stopped: Stopped, events: Events, command: Run) -> None:
-    """Let the plant go, latch its rig's stop, and say why, and who was late."""
-    session, rig = prepared
-    trouble = session.guard.let_go()
+    """Release the plant, latch the emergency stop of its rig, and report why."""
+    runner, rig = prepared
+    trouble = runner.guard.release()
     after = "the stop is latched until a start with --reset-stop"
     try:
         rig.latch(str(stopped))
     except OSError as error:
         after = f"the stop could not be latched ({error})"
     why = "; ".join(filter(None, (str(stopped), trouble, after)))
-    events.emit("stopped", why=str(stopped), **session.report.as_dict())
+    events.emit("stopped", why=str(stopped), **runner.report.as_dict())
     _tell_failure(events, why, stopped.__cause__, command)
-    if session.report.timing.steps:
-        events.say(session.report.words())
+    if runner.report.timing.steps:
+        events.say(runner.report.text())
 
 
 def _tell_failure(events: Events, why: str, cause: BaseException | None, command: Run) -> None:
-    """Say why a run ended; where the user's own code raised, with the line of it."""
+    """Report why a run ended, with the line of the user's code that raised."""
     lines = [f"hds-real-env: {why}"]
     if cause is not None and (where := users_line(cause, command.plant)):
         lines.append(f"  {where}" + ("" if command.traceback else " (--traceback shows the rest)"))
@@ -99,21 +99,21 @@ def _tell_failure(events: Events, why: str, cause: BaseException | None, command
     events.say("\n".join(lines))
 
 
-def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.ExitStack) -> Prepared:
-    """Return everything that a run needs; `at_end` lets go of it, the plant first."""
+def _prepared(command: Run, events: Events, shutdown: Shutdown, at_end: contextlib.ExitStack) -> Prepared:
+    """Return the parts of a run; `at_end` closes them, the plant first."""
     spool = Spool(command.spool, command.spool_limit, events.say)
     at_end.callback(spool.close)
     name = command.rig or device_of(command.plant)
     known = rig_of(name, command.spool, real=True)
-    known.check_free()  # before the plant is made, which may be there already
+    known.check_free()  # before the plant is created
     if (port := port_of(command.plant)) and port != name:
         at_end.enter_context(rig_of(port, command.spool, real=True).locked())
     if not command.reset_stop:
         known.check()
     events.say(f"preparing plant {command.plant} …")
     plant = _make_plant(command)
-    letting_go = at_end.enter_context(contextlib.ExitStack())
-    letting_go.callback(plant.close)
+    releasing = at_end.enter_context(contextlib.ExitStack())
+    releasing.callback(plant.close)
     spec, real = plant.spec, plant.spec.real_time or command.real_time
     rig = rig_of(name, command.spool, spec.real_time)
     at_end.enter_context(rig.locked())
@@ -123,21 +123,21 @@ def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.
     events.say(_pace(spec, real, rig.name))
     clock = WallClock() if real else VirtualClock()
     guard = Guard(plant, clock)
-    letting_go.pop_all()
-    letting_go.callback(_let_go, guard, events)
-    way_out.let_go = guard.let_go
+    releasing.pop_all()
+    releasing.callback(_release, guard, events)
+    shutdown.release = guard.release
     _watch_certificates(command.access, events, at_end)
     session = v1.Session(id=new_session_id(), task=command.task, plant=spec.message())
-    uplink = Uplink(command.trainer, command.access, spool, session.id, events.say)
-    at_end.callback(_send_rest, uplink, spool, events)
+    uploader = ExperienceUploader(command.trainer, command.access, spool, session.id, events.say)
+    at_end.callback(_send_rest, uploader, spool, events)
     pin = command.policy_version
-    link = PolicyLink(command.controller, command.access, spec, command.task, clock, events.say, pin)
-    at_end.callback(link.close)
-    at_end.callback(letting_go.close)  # before link and uplink
+    client = PolicyClient(command.controller, command.access, spec, command.task, clock, events.say, pin)
+    at_end.callback(client.close)
+    at_end.callback(releasing.close)  # before client and uploader
     excitation = Excitation(command.excitation, spec.control_dt, len(spec.action_names), command.seed)
     tell = functools.partial(events.emit, "progress")
-    runner = Session(
-        session, guard, link, spool, uplink, clock, _settings(command, spec), excitation, way_out.stop,
+    runner = Runner(
+        session, guard, client, spool, uploader, clock, _settings(command, spec), excitation, shutdown.stop,
         lambda share: tell(share=share),
     )  # fmt: skip
     events.emit(
@@ -152,7 +152,7 @@ def _prepared(command: Run, events: Events, way_out: WayOut, at_end: contextlib.
 
 
 def _watch_certificates(access: ClientSecurity, events: Events, at_end: contextlib.ExitStack) -> None:
-    """Warn of certificates that end soon, from a thread."""
+    """Warn of certificates that expire soon, from a thread."""
     if not access.certificates():
         return
     watch, ended = ExpiryWatch(access.certificates(), events.say, time.time), threading.Event()
@@ -167,8 +167,8 @@ def _watch_certificates(access: ClientSecurity, events: Events, at_end: contextl
     at_end.callback(ended.set)
 
 
-def _let_go(guard: Guard, events: Events) -> None:
-    if trouble := guard.let_go():
+def _release(guard: Guard, events: Events) -> None:
+    if trouble := guard.release():
         events.say(f"hds-real-env: {trouble}")
 
 
@@ -194,7 +194,7 @@ def _settings(command: Run, spec: PlantSpec) -> LoopSettings:
 
 
 def _make_plant(command: Run) -> Plant:
-    """Return the plant, with its faults; one that does not fit the options is closed."""
+    """Return the plant with injected faults. Close a plant that does not match the options."""
     plant = make_plant(command.plant, command.seed, command.access)
     try:
         plant.spec = as_asked(plant.spec, command)
@@ -205,10 +205,10 @@ def _make_plant(command: Run) -> Plant:
         raise
 
 
-def _send_rest(uplink: Uplink, spool: Spool, events: Events) -> None:
-    with contextlib.suppress(RefusedByTrainer):
-        uplink.flush(1.0)
-    uplink.close()
+def _send_rest(uploader: ExperienceUploader, spool: Spool, events: Events) -> None:
+    with contextlib.suppress(SessionRejected):
+        uploader.flush(1.0)
+    uploader.close()
     refused = sum(kept.transitions for kept in spool.kept() if kept.refused)
     if refused:
         events.say(
@@ -220,7 +220,7 @@ def _send_rest(uplink: Uplink, spool: Spool, events: Events) -> None:
 
 
 def _lines(stop: threading.Event) -> Iterator[str]:
-    """Yield the lines of standard input as they come, until it ends or `stop` is set."""
+    """Yield the lines of standard input until it ends or `stop` is set."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def read() -> None:
@@ -237,30 +237,30 @@ def _lines(stop: threading.Event) -> Iterator[str]:
             yield line
 
 
-def _drive(session: Session, requested: Iterator[phases.Phase] | list[phases.Phase], events: Events) -> int:
+def _drive(runner: Runner, requested: Iterator[phases.Phase] | list[phases.Phase], events: Events) -> int:
     garbage_collection.freeze()
     for phase in requested:
-        report = session.run(phase)
-        if session.stop.is_set():
+        report = runner.run(phase)
+        if runner.stop.is_set():
             return 130
-        if not session.uplink.deliver(FLUSH_S, session.stop.is_set):
-            if session.stop.is_set():
+        if not runner.uploader.deliver(FLUSH_S, runner.stop.is_set):
+            if runner.stop.is_set():
                 return 130
-            address = session.uplink.address
+            address = runner.uploader.address
             events.say(f"hds-real-env: the trainer at {address} took nothing for {FLUSH_S:g} s")
             return 1
         events.emit("phase", **report.as_dict())
-        events.say(report.words())
+        events.say(report.text())
         if phase.purpose == v1.PURPOSE_EVALUATE:
-            _say_scores(session, events)
-    return 130 if session.stop.is_set() else 0
+            _say_scores(runner, events)
+    return 130 if runner.stop.is_set() else 0
 
 
-def _say_scores(session: Session, events: Events) -> None:
-    """Say what each policy did on the plant in the evaluation episodes of this run."""
-    found = session.uplink.scores(session.message.id, session.stop.is_set)
+def _say_scores(runner: Runner, events: Events) -> None:
+    """Report the scores of each policy in the evaluation episodes of this run."""
+    found = runner.uploader.scores(runner.message.id, runner.stop.is_set)
     if isinstance(found, str):
-        events.say(f"  on the plant: the trainer at {session.uplink.address} does not say ({found})")
+        events.say(f"  on the plant: the trainer at {runner.uploader.address} does not say ({found})")
         return
     for score in found:
         events.say(f"  on the plant: policy {score.policy_version[:12]}: {format_score(score)}")

@@ -1,68 +1,68 @@
-"""What happened to the ticks: how late they began, when answers came, and who was late."""
+"""Timing statistics of ticks: lateness, answer times, and causes of delay."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from real_env.spread import Spread
+from real_env.percentiles import Percentiles
 
 PLANT, LOOP, NETWORK, CONTROLLER = "the plant", "the loop", "the network", "the controller"
 UNKNOWN = "the network or the controller"
 MOST_LEFT = 100
-"""Reasons why episodes ended that are kept; a run may go on for a year."""
+"""Ends of episodes that are kept, because a run may last a year."""
 OVERRUN_SHARE = 0.1
-"""A control step overran if its reading came later than this share of it after the next tick."""
+"""A control step overran if its reading came later than this share of a step after the next tick."""
 
 
 @dataclass
 class Timing:
-    """The ticks of one episode or of many.
+    """Statistics of the ticks of one or more episodes.
 
     Attributes:
-        steps: control steps.
-        misses: with no usable answer, or no reading.
-        overruns: that overran.
-        bad_readings: whose reading was not usable, or missing.
-        lateness: how late ticks began [ms].
-        answers: from a tick to its answer, or to its deadline [ms].
-        late: how often each of plant, loop, network and controller was late.
-        left: which limit of the state ended an episode, of the first 100 that one ended.
+        steps: number of control steps.
+        misses: steps without a valid answer in time, or without a reading.
+        overruns: steps that overran.
+        bad_readings: steps whose reading was invalid or missing.
+        lateness: delay of the start of ticks [ms].
+        answers: time from a tick to its answer or deadline [ms].
+        late: how often plant, loop, network and controller were late.
+        left: limits that ended an episode, of the first 100.
     """
 
     steps: int = 0
     misses: int = 0
     overruns: int = 0
     bad_readings: int = 0
-    lateness: Spread = field(default_factory=Spread)
-    answers: Spread = field(default_factory=Spread)
+    lateness: Percentiles = field(default_factory=Percentiles)
+    answers: Percentiles = field(default_factory=Percentiles)
     late: Counter[str] = field(default_factory=Counter)
     left: list[str] = field(default_factory=list)
 
-    def include(self, other: "Timing") -> None:
-        """Count all that `other` counted."""
+    def merge(self, other: "Timing") -> None:
+        """Add the statistics of `other`."""
         for name in ("steps", "misses", "overruns", "bad_readings"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.lateness.include(other.lateness)
-        self.answers.include(other.answers)
+        self.lateness.merge(other.lateness)
+        self.answers.merge(other.answers)
         self.late.update(other.late)
         self.left = (self.left + other.left)[:MOST_LEFT]
 
     def blame(self) -> str:
-        """Return who was late and how often, the most frequent first; empty if nobody was."""
+        """Return the causes of delay with their counts, the most frequent first; empty if there are none."""
         return ", ".join(f"{who} {count} times" for who, count in self.late.most_common() if count)
 
 
 @dataclass
 class Pace:
-    """Who made a tick late, plant or loop, between two ticks `dt_ns` apart."""
+    """Attributes the delay of a tick to plant or loop; ticks are `dt_ns` apart."""
 
     dt_ns: int
     culprit: str = LOOP
-    """Who is to blame if the control step that comes begins late."""
+    """The cause if the next control step begins late."""
 
     def overran(self, tick_ns: int, asked_ns: int, returned_ns: int) -> str:
-        """Return who made the step from `tick_ns` overrun, empty if it did not.
+        """Return the cause if the step from `tick_ns` overran, else an empty string.
 
-        The plant is to blame if it was asked for its reading in time, at `asked_ns`, and gave it late.
+        The cause is the plant if it was asked for its reading in time, at `asked_ns`, and returned it late.
         """
         end_ns = tick_ns + self.dt_ns
         latest_ns = end_ns + OVERRUN_SHARE * self.dt_ns

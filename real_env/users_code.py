@@ -1,4 +1,4 @@
-"""Which line of a user's own code raised an error."""
+"""The line of a user's code that raised an error."""
 
 import traceback
 from pathlib import Path
@@ -7,10 +7,10 @@ _OURS = Path(__file__).parent
 
 
 def users_line(error: BaseException, plant: str = "") -> str:
-    """Return the line to look at, with file and number; empty if there is none.
+    """Return the line with file and number; empty if there is none.
 
-    That is the last one of the file of `plant`, as in `--plant FILE.py:CLASS`, else the last one that is
-    not of this package.
+    It is the last line in the traceback of the file of `plant`, as in `--plant FILE.py:CLASS`, else the last
+    one outside of this package.
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = Path(plant.rpartition(":")[0] or "nothing").resolve()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from protos.hds import v1
-from real_env.answers import Asker
+from real_env.answers import ActionSource
 from real_env.clock import Clock
 from real_env.episode import Episode, LoopSettings, Numbering
 from real_env.excitation import no_excitation
@@ -17,7 +17,7 @@ from real_env.timing import Timing
 
 def drive_episode(
     plant: Plant | Guard,
-    asker: Asker,
+    asker: ActionSource,
     clock: Clock,
     settings: LoopSettings,
     record: Callable[[v1.Transition], None],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
-from real_env.uplink import Uplink
+from real_env.uploader import ExperienceUploader
 from tests.plain import session, transition
 
 AHEAD, WAIT_S = 20_000, 0.05
@@ -20,15 +20,15 @@ def main(spool_path: str, trainer: str, name: str) -> None:
     """Record for ever."""
     spool = Spool(Path(spool_path))
     spool.open_session(session(name))
-    uplink = Uplink(trainer, ClientSecurity(), spool, name, lambda message: None)
+    uploader = ExperienceUploader(trainer, ClientSecurity(), spool, name, lambda message: None)
     with Path(f"{spool_path}.{name}.taken").open("wb", buffering=0) as taken:
         sequence = 0
         while True:
             while spool.waiting() >= AHEAD:  # a full spool would end it, and then there were nothing to kill
-                uplink.flush(WAIT_S)
+                uploader.flush(WAIT_S)
             spool.append(name, transition(sequence))
             taken.write(b".")
-            uplink.notify()
+            uploader.notify()
             sequence += 1
 
 

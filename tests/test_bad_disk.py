@@ -14,7 +14,7 @@ import pytest
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
-from real_env.uplink import Uplink
+from real_env.uploader import ExperienceUploader
 from tests.firmware import compiler
 from tests.hostile import Registry
 from tests.plain import session, transition
@@ -116,12 +116,12 @@ def test_a_full_disk_acknowledges_nothing_tells_every_caller_and_recovers(
         client.start_training(v1.TrainingOptions(task="cartpole_swingup", epochs=1))
     assert client.watermark("s1") == 100, "reading goes on"
     spool = waiting(tmp_path, "s2", 500)
-    uplink = Uplink(address, ClientSecurity(), spool, "s2", said.append)
-    assert not uplink.flush(timeout=1.0)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s2", said.append)
+    assert not uploader.flush(timeout=1.0)
     assert spool.waiting() == 500
     disk.write_text("")
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     assert any("the database is not available" in words for words in said)
     client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, 50))])
     found = stored(f"sqlite:///{tmp_path / 'trainer' / 'hds.sqlite'}")
@@ -142,11 +142,11 @@ def test_a_postgresql_whose_disk_is_full_takes_nothing_says_so_and_goes_on_when_
         client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, LARGE))])
     assert client.watermark("s1") == 100, "all of a batch or nothing; and reading goes on"
     spool = waiting(tmp_path, "s2", LARGE)
-    uplink = Uplink(address, ClientSecurity(), spool, "s2", said.append)
-    assert not uplink.flush(timeout=1.0)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s2", said.append)
+    assert not uploader.flush(timeout=1.0)
     disk.write_text("")
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     assert any("No space left on device" in words for words in said)
     client.append([v1.AppendRequest(session=session("s1"), transitions=rows(100, LARGE))])
     assert stored(database) == {"s1": list(range(100 + LARGE)), "s2": list(range(LARGE))}

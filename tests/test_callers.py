@@ -325,7 +325,7 @@ def test_a_client_waits_for_whatever_may_pass(code: grpc.StatusCode) -> None:
     error = CertificateRefused("x")
     error.code = lambda: code
     assert retryable(error) is (code.name in passes)
-    assert retryable(error, was_let_in=True) is (code.name in passes | rights)
+    assert retryable(error, was_accepted=True) is (code.name in passes | rights)
 
 
 def test_a_token_that_is_renewed_on_both_sides_goes_on_without_a_restart(

@@ -8,7 +8,7 @@ from real_env.answers import Miss
 from real_env.clock import VirtualClock
 from real_env.episode import LoopSettings
 from real_env.fallback import FALLBACKS
-from real_env.faults import Faults, FaultyPlant
+from real_env.fault_injection import Faults, FaultyPlant
 from real_env.limits import Limits
 from real_env.plant import Reading
 from tests.driving import drive_episode
@@ -43,7 +43,7 @@ class Erratic:
     def __init__(self, clock: VirtualClock, random: np.random.Generator) -> None:
         self.clock, self.random = clock, random
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         del until_ns
         self.clock.sleep_until(self.clock.now_ns() + int(self.random.exponential(0.5 * DT_NS)))
         u = [float(self.random.uniform(-1.0, 1.0))]

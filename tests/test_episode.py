@@ -48,7 +48,7 @@ class Scripted:
         self.clock, self.answer, self.delay_ns = clock, answer, delay_ns
         self.asked_at: list[int] = []
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         self.asked_at.append(self.clock.now_ns())
         if self.delay_ns > until_ns - self.clock.now_ns():
             self.clock.sleep_until(until_ns)

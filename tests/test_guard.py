@@ -70,9 +70,9 @@ class WithRead(Machine):
 class Slow(Half):
     """Answers after a quarter of the control step."""
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         time.sleep(0.25 * DT)
-        return super().ask(observation, until_ns)
+        return super().act(observation, until_ns)
 
 
 def settings(max_misses: int = 1000) -> LoopSettings:
@@ -85,7 +85,7 @@ def hang(machine: Machine) -> tuple[float, Stopped]:
     guard = Guard(machine, clock)
     with pytest.raises(Stopped) as stopped:
         drive_episode(guard, Half(), clock, settings(), lambda row: None)
-    assert guard.let_go() == ""
+    assert guard.release() == ""
     machine.go_on.set()
     return machine.closed[0] - (machine.called[-1] + machine.dt), stopped.value
 
@@ -119,14 +119,14 @@ def test_no_command_passes_once_a_plant_is_let_go_whoever_let_it_go() -> None:
     guard = Guard(machine, WallClock())
     assert isinstance(guard.reset(threading.Event()), Reading)
     guard.exchange(np.full(1, 0.7, np.float32), time.monotonic_ns())
-    letting_go = [threading.Thread(target=guard.let_go) for _ in range(8)]
-    for thread in letting_go:
+    releasing = [threading.Thread(target=guard.release) for _ in range(8)]
+    for thread in releasing:
         thread.start()
-    for thread in letting_go:
+    for thread in releasing:
         thread.join()
     with pytest.raises(PlantReleased):
         guard.exchange(np.full(1, 0.7, np.float32), time.monotonic_ns())
-    guard.rest()
+    guard.command_zero()
     assert machine.commands == [np.float32(0.7), 0.0]
     assert len(machine.closed) == 1
 
@@ -138,7 +138,7 @@ def test_a_close_that_hangs_is_told_and_holds_nobody_up() -> None:
 
     machine = Stuck()
     guard = Guard(machine, WallClock())
-    trouble = guard.let_go()
+    trouble = guard.release()
     machine.go_on.set()
     assert trouble.startswith("the plant's close hangs: it did not return within 1 s")
     assert "only the plant's own watchdog can act now" in trouble
@@ -154,7 +154,7 @@ def test_a_simulated_plant_too_is_closed_while_its_call_hangs(clock: WallClock |
     driving.start()
     while not machine.called:
         driving.join(0.001)
-    assert guard.let_go() == ""
+    assert guard.release() == ""
     assert machine.closed
     assert machine.commands == [0.5], "zero would wait for the call that hangs"
     machine.go_on.set()

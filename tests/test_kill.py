@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool, SpoolFull
-from real_env.uplink import Uplink
+from real_env.uploader import ExperienceUploader
 from tests.plain import session, transition
 from tests.programs import STILL, Programs, free_port, kill, run
 from trainer.client import TrainerClient
@@ -58,9 +58,9 @@ def test_kills_of_trainer_client_or_both_lose_and_double_nothing(
             trainer, address = programs.trainer(port, "--database", database)
     kill(client)
     kept = Spool(spool)
-    uplink = Uplink(address, ClientSecurity(), kept, "none", lambda message: None)
-    assert uplink.deliver(FLUSH_S), "hundreds of thousands may wait; that takes as long as it takes"
-    uplink.close()
+    uploader = ExperienceUploader(address, ClientSecurity(), kept, "none", lambda message: None)
+    assert uploader.deliver(FLUSH_S), "hundreds of thousands may wait; that takes as long as it takes"
+    uploader.close()
     assert kept.waiting() == 0
     found = stored(database)
     total = 0
@@ -83,18 +83,18 @@ def test_a_trainer_restored_from_an_old_backup_says_what_it_lacks(
     spool.open_session(session("s1"))
     for sequence in range(120):
         spool.append("s1", transition(sequence))
-    uplink = Uplink(address, ClientSecurity(), spool, "none", said.append)
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "none", said.append)
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     with open_database(database).begin() as connection:
         connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.sequence >= 100))
         connection.execute(SESSIONS.update().values(next_sequence=100))
     spool.append("s1", transition(120))
-    uplink = Uplink(address, ClientSecurity(), spool, "none", said.append)
-    assert uplink.flush(FLUSH_S)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "none", said.append)
+    assert uploader.flush(FLUSH_S)
     assert "it lacks 100 to 119, which were acknowledged once and are not here any more" in said[-1]
     assert spool.waiting() == 1
-    uplink.close()
+    uploader.close()
 
 
 def test_a_trainer_that_takes_nothing_is_given_up_and_has_everything_once_it_goes_on(
@@ -104,18 +104,18 @@ def test_a_trainer_that_takes_nothing_is_given_up_and_has_everything_once_it_goe
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session("s1"))
     spool.append("s1", transition(0))
-    uplink = Uplink(address, ClientSecurity(), spool, "none", lambda message: None)
-    assert uplink.deliver(FLUSH_S)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "none", lambda message: None)
+    assert uploader.deliver(FLUSH_S)
     trainer.process.send_signal(signal.SIGSTOP)
     for sequence in range(1, 120):
         spool.append("s1", transition(sequence))
-    uplink.notify()
-    assert not uplink.deliver(0.5)
-    assert not uplink.deliver(FLUSH_S, ended=lambda: True)
+    uploader.notify()
+    assert not uploader.deliver(0.5)
+    assert not uploader.deliver(FLUSH_S, ended=lambda: True)
     assert spool.waiting() == 119
     trainer.process.send_signal(signal.SIGCONT)
-    assert uplink.deliver(FLUSH_S)
-    uplink.close()
+    assert uploader.deliver(FLUSH_S)
+    uploader.close()
 
 
 def test_a_full_spool_takes_no_more_says_so_and_loses_nothing(programs: Programs, tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_full_spool_takes_no_more_says_so_and_loses_nothing(programs: Programs
     with pytest.raises(SpoolFull, match=r"is full: 10 transitions wait .* allowed are 10; .*--spool-limit"):
         spool.append("s1", transition(10))
     _, address = programs.trainer()
-    uplink = Uplink(address, ClientSecurity(), spool, "none", lambda message: None)
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "none", lambda message: None)
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     spool.append("s1", transition(10))
     assert [row.sequence for row in spool.read("s1", 0, 20)] == [10]
 
@@ -165,12 +165,12 @@ def test_a_trainer_whose_disk_is_full_acknowledges_nothing_and_recovers_by_itsel
         said.append(text)
         full.set()
 
-    uplink = Uplink(address, ClientSecurity(), spool, "none", say)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "none", say)
     assert full.wait(FLUSH_S)
     assert "the database is not available" in said[0]
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     database = f"sqlite:///{tmp_path / 'trainer' / 'hds.sqlite'}"
     assert stored(database) == {"s1": list(range(3000))}
 
@@ -194,9 +194,9 @@ def test_sending_goes_on_while_another_program_has_the_spool_locked(
     _, address = programs.trainer()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    uplink = Uplink(address, ClientSecurity(), spool, "none", lambda text: None)
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "none", lambda text: None)
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     other.execute("ROLLBACK")
     spool.close()
     assert other.execute("SELECT COUNT(*) FROM transitions").fetchone() == (0,)

@@ -8,7 +8,7 @@ import pytest
 
 from protos.hds import v1
 from real_env.compliance import PlantCompliance
-from real_env.faults import Faults, FaultyPlant
+from real_env.fault_injection import Faults, FaultyPlant
 from real_env.plant import Plant, Reading
 from real_env.plants import make_plant
 from real_env.plants.replay import ReplayPlant

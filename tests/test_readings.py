@@ -69,7 +69,7 @@ class Rig:
 class Half:
     """Answers 0.5."""
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         del until_ns
         return v1.Action(sequence=observation.sequence, u=[0.5], policy_version="v1")
 
@@ -77,7 +77,7 @@ class Half:
 class Silent:
     """Never answers, so that the fallback acts."""
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         del observation, until_ns
         return Miss("nothing came")
 

@@ -16,9 +16,9 @@ import pytest
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env import spool as spool_module
-from real_env import uplink as uplink_module
+from real_env import uploader as uploader_module
 from real_env.spool import Spool, SpoolFull
-from real_env.uplink import GATHER_S, LARGEST_BYTES, RefusedByTrainer, Uplink
+from real_env.uploader import GATHER_S, LARGEST_BYTES, ExperienceUploader, SessionRejected
 from tests.plain import NAMES, session, transition
 from tests.programs import STILL, Programs, run
 from tests.test_trainer_service import stored
@@ -179,9 +179,9 @@ def test_damaged_and_oversized_sessions_do_not_keep_others_from_being_sent(
     for k in range(3):
         spool.append("s1", transition(k))
     _, address = programs.trainer()
-    uplink = Uplink(address, ClientSecurity(), spool, "s1", said.append)
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s1", said.append)
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     assert stored(address) == [0, 1, 2]
     assert stored(address, "b-damaged") == [0, 1, 2]
     why = {kept.session: kept.refused for kept in spool.kept()}
@@ -198,10 +198,10 @@ def test_a_refused_session_is_listed_with_its_reason_and_discarded(
     for k in range(4):
         spool.append("refused", transition(k))
     _, address = programs.trainer()
-    uplink = Uplink(address, ClientSecurity(), spool, "refused", lambda words: None)
-    with pytest.raises(RefusedByTrainer, match="plant must have no control characters"):
-        uplink.flush(FLUSH_S)
-    uplink.close()
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "refused", lambda words: None)
+    with pytest.raises(SessionRejected, match="plant must have no control characters"):
+        uploader.flush(FLUSH_S)
+    uploader.close()
     spool.close()
     words = ["--spool", str(spool.path)]
     listed = run("real_env", "spool", "list", *words)
@@ -274,15 +274,15 @@ def test_what_a_fast_rig_records_is_gathered_into_few_messages(programs: Program
     _, address = programs.trainer()
     spool, pace = Counting(tmp_path / "spool.sqlite"), threading.Event()
     spool.open_session(session("s1"))
-    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda words: None)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s1", lambda words: None)
     began, ticks = time.monotonic(), 300
     for k in range(ticks):
         spool.append("s1", transition(k))
-        uplink.notify()
+        uploader.notify()
         pace.wait(0.002)
     most = 4 + (time.monotonic() - began) / GATHER_S
-    assert uplink.flush(FLUSH_S)
-    uplink.close()
+    assert uploader.flush(FLUSH_S)
+    uploader.close()
     spool.close()
     assert stored(address) == list(range(ticks))
     assert spool.acknowledgements <= most
@@ -291,13 +291,13 @@ def test_what_a_fast_rig_records_is_gathered_into_few_messages(programs: Program
 def test_who_waits_for_all_to_be_sent_does_not_wait_for_more_to_gather(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uplink_module, "GATHER_S", 3600.0)
+    monkeypatch.setattr(uploader_module, "GATHER_S", 3600.0)
     _, address = programs.trainer()
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session("s1"))
-    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda words: None)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s1", lambda words: None)
     for k in range(5):
         spool.append("s1", transition(k))
-        assert uplink.flush(FLUSH_S)
-    uplink.close()
+        assert uploader.flush(FLUSH_S)
+    uploader.close()
     spool.close()

@@ -12,7 +12,7 @@ import pytest
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
-from real_env.uplink import RefusedByTrainer, Uplink
+from real_env.uploader import ExperienceUploader, SessionRejected
 from tests.plain import session, transition
 from tests.postgres import PostgreSQL
 from tests.programs import Programs, free_port, kill, ready
@@ -39,13 +39,13 @@ def test_a_kill_while_streaming_loses_and_doubles_nothing(programs: Programs, tm
     program, address = programs.trainer(port)
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session())
-    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda message: None)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s1", lambda message: None)
     halfway = threading.Event()
 
     def record() -> None:
         for sequence in range(600):
             spool.append("s1", transition(sequence))
-            uplink.notify()
+            uploader.notify()
             if sequence == 300:
                 halfway.set()
 
@@ -56,10 +56,10 @@ def test_a_kill_while_streaming_loses_and_doubles_nothing(programs: Programs, tm
     recording.join()
     assert spool.waiting() > 0
     programs.trainer(port)
-    assert uplink.flush(timeout=30.0)
+    assert uploader.flush(timeout=30.0)
     assert spool.waiting() == 0
     assert stored(address) == list(range(600))
-    uplink.close()
+    uploader.close()
 
 
 def test_what_an_earlier_run_left_in_the_spool_is_sent_by_the_next(
@@ -71,12 +71,12 @@ def test_what_an_earlier_run_left_in_the_spool_is_sent_by_the_next(
         first.append("earlier", transition(sequence))
     first.close()
     _, address = programs.trainer()
-    uplink = Uplink(
+    uploader = ExperienceUploader(
         address, ClientSecurity(), Spool(tmp_path / "spool.sqlite"), "later", lambda message: None
     )
-    assert uplink.flush(timeout=30.0)
+    assert uploader.flush(timeout=30.0)
     assert stored(address, "earlier") == list(range(70))
-    uplink.close()
+    uploader.close()
 
 
 def test_a_plant_that_does_not_fit_the_task_is_refused_and_its_data_kept(
@@ -87,12 +87,12 @@ def test_a_plant_that_does_not_fit_the_task_is_refused_and_its_data_kept(
     arm = v1.PlantSpec(name="arm", state_names=["a"], action_names=["b"], control_dt_s=0.04)
     spool.open_session(session("s1", arm))
     spool.append("s1", transition(0))
-    uplink = Uplink(address, ClientSecurity(), spool, "s1", lambda message: None)
-    uplink.notify()
-    with pytest.raises(RefusedByTrainer, match="plant 'arm' does not fit task cartpole_swingup"):
-        uplink.flush(timeout=30.0)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s1", lambda message: None)
+    uploader.notify()
+    with pytest.raises(SessionRejected, match="plant 'arm' does not fit task cartpole_swingup"):
+        uploader.flush(timeout=30.0)
     assert spool.waiting() == 1
-    uplink.close()
+    uploader.close()
 
 
 def test_a_refused_batch_does_not_end_the_stream(programs: Programs) -> None:
@@ -179,17 +179,17 @@ def test_a_trainer_whose_database_restarts_loses_nothing_and_goes_on_by_itself(
     client, said = TrainerClient(address), []
     spool = Spool(tmp_path / "spool.sqlite")
     spool.open_session(session("s1"))
-    uplink = Uplink(address, ClientSecurity(), spool, "s1", said.append)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, "s1", said.append)
     for sequence in range(100):
         spool.append("s1", transition(sequence))
-    uplink.notify()
-    assert uplink.flush(timeout=30.0)
+    uploader.notify()
+    assert uploader.flush(timeout=30.0)
     postgres.stop()
     try:
         for sequence in range(100, 200):
             spool.append("s1", transition(sequence))
-        uplink.notify()
-        assert not uplink.flush(timeout=2.0)
+        uploader.notify()
+        assert not uploader.flush(timeout=2.0)
         for ask in (client.policies, lambda: client.start_training(v1.TrainingOptions(task=TASK.name))):
             with pytest.raises(CallFailed, match="the database is not available"):
                 ask()
@@ -197,8 +197,8 @@ def test_a_trainer_whose_database_restarts_loses_nothing_and_goes_on_by_itself(
         assert any("the database is not available" in words for words in said)
     finally:
         postgres.start()
-    assert uplink.flush(timeout=60.0)
-    uplink.close()
+    assert uploader.flush(timeout=60.0)
+    uploader.close()
     assert stored(address, "s1") == list(range(200))
     assert client.policies() == []
     assert program.process.poll() is None

@@ -24,7 +24,7 @@ import numpy as np
 
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
-from real_env.uplink import Uplink
+from real_env.uploader import ExperienceUploader
 from tests.benchmarks.unattended import disk_of
 from tests.plants.noting import DT_S, notes_of
 from tests.postgres import PostgreSQL
@@ -170,9 +170,9 @@ def _send_the_rest(place: Place) -> None:
     """Send what was recorded within the last moment, as the next run would."""
     for path in place.spools:
         spool = Spool(path)
-        uplink = Uplink(place.trainer, ClientSecurity(), spool, "none", print)
-        uplink.deliver(PATIENCE_S)
-        uplink.close()
+        uploader = ExperienceUploader(place.trainer, ClientSecurity(), spool, "none", print)
+        uploader.deliver(PATIENCE_S)
+        uploader.close()
         spool.close()
 
 

@@ -31,7 +31,7 @@ import numpy as np
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
-from real_env.uplink import Uplink
+from real_env.uploader import ExperienceUploader
 from tests.benchmarks.floods import HERTZ, driven
 from tests.plain import session, transition
 from tests.programs import Programs, free_port, ready
@@ -90,14 +90,14 @@ def acknowledged(address: str, name: str, seconds: float) -> list[float]:
     """Record 100 transitions a second, as a rig does; return how long each took to be acknowledged [s]."""
     spool = TimedSpool(Path.cwd() / f"{name}.sqlite")
     spool.open_session(session(name))
-    uplink = Uplink(address, ClientSecurity(), spool, name, print)
+    uploader = ExperienceUploader(address, ClientSecurity(), spool, name, print)
     start = time.perf_counter()
     for k in range(round(seconds * HERTZ)):
         time.sleep(max(0.0, start + k / HERTZ - time.perf_counter()))
         spool.append(name, transition(k))
-        uplink.notify()
-    uplink.flush(60.0)
-    uplink.close()
+        uploader.notify()
+    uploader.flush(60.0)
+    uploader.close()
     spool.close()
     return spool.took
 

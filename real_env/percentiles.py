@@ -1,30 +1,30 @@
-"""Percentiles of times, in memory that does not grow."""
+"""Percentiles of durations in constant memory."""
 
 import numpy as np
 
 _EDGES_MS = np.logspace(-3.0, 4.0, 281)
-"""40 bins in each decade from 1 µs to 10 s: a percentile is right within 6 %."""
+"""40 bins per decade from 1 µs to 10 s; the error of a percentile is at most 6 %."""
 
 
-class Spread:
-    """How often which time was seen [ms]."""
+class Percentiles:
+    """A histogram of durations [ms]."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(len(_EDGES_MS) + 1, np.int64)
         self._worst = 0.0
 
     def add(self, milliseconds: float) -> None:
-        """Count one time."""
+        """Add a duration."""
         self._counts[np.searchsorted(_EDGES_MS, milliseconds)] += 1
         self._worst = max(self._worst, milliseconds)
 
-    def include(self, other: "Spread") -> None:
-        """Count all that `other` counted."""
+    def merge(self, other: "Percentiles") -> None:
+        """Add the durations of `other`."""
         self._counts += other._counts
         self._worst = max(self._worst, other._worst)
 
     def percentiles(self) -> dict[str, float]:
-        """Return p50, p99 and the worst [ms]; zeros before anything was counted."""
+        """Return p50, p99 and the largest duration, "worst" [ms]; zeros if there are none."""
         seen = np.cumsum(self._counts)
         tops = np.append(_EDGES_MS, np.inf)
         at = {

@@ -1,4 +1,4 @@
-"""A session: one run of one plant, phase by phase, with every transition on its way to the trainer."""
+"""Runs a session: phases of episodes, whose transitions are uploaded to the trainer."""
 
 import math
 import secrets
@@ -15,26 +15,26 @@ from real_env.excitation import Excitation, no_excitation
 from real_env.guard import Guard, PlantFailed, PlantReleased
 from real_env.phases import Phase
 from real_env.plant import Reading
-from real_env.policy_link import PolicyLink
+from real_env.policy_client import PolicyClient
 from real_env.spool import Spool
 from real_env.timing import UNKNOWN, Timing
-from real_env.uplink import Uplink
+from real_env.uploader import ExperienceUploader
 
 LISTED = 20
 
 
 def new_session_id() -> str:
-    """Return an id that sorts by time and does not repeat."""
+    """Return a unique id that sorts by time."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(4)
 
 
 @dataclass
 class PhaseReport:
-    """What one phase did; times in seconds.
+    """Report of one phase.
 
     Attributes:
-        seconds: of motion, control steps times their length.
-        timing: of all its episodes.
+        seconds: duration of all control steps [s].
+        timing: statistics of all episodes.
     """
 
     phase: str
@@ -46,13 +46,13 @@ class PhaseReport:
     timing: Timing = field(default_factory=Timing)
 
     def add(self, timing: Timing, control_dt: float) -> None:
-        """Count one episode."""
+        """Add an episode."""
         self.episodes += 1
         self.seconds += timing.steps * control_dt
-        self.timing.include(timing)
+        self.timing.merge(timing)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report in plain types; `lateness_ms` and `answers_ms` are p50, p99 and worst."""
+        """Return the report as plain types; `lateness_ms` and `answers_ms` hold p50, p99 and worst."""
         timing = self.timing
         return {name: value for name, value in vars(self).items() if name != "timing"} | {
             "steps": timing.steps,
@@ -65,17 +65,17 @@ class PhaseReport:
             "answers_ms": timing.answers.percentiles(),
         }
 
-    def words(self) -> str:
-        """Return the report for people."""
+    def text(self) -> str:
+        """Return the report as text."""
         timing = self.timing
         answers, late = timing.answers.percentiles(), timing.lateness.percentiles()
-        spread = "p50 {p50:.2f}, p99 {p99:.2f}, worst {worst:.2f} ms"
+        form = "p50 {p50:.2f}, p99 {p99:.2f}, worst {worst:.2f} ms"
         versions = ", ".join(version[:12] for version in self.policy_versions) or "none"
         lines = [
             f"{self.phase}: {self.episodes} episodes, {self.seconds:.1f} s; {timing.misses} answers missed, "
             f"{timing.overruns} ticks overran; policy {versions}",
             *(f"  an episode ended: {left}" for left in timing.left[:LISTED]),
-            f"  ticks late by {spread.format(**late)}; answers after {spread.format(**answers)}",
+            f"  ticks late by {form.format(**late)}; answers after {form.format(**answers)}",
         ]
         if timing.bad_readings:
             lines.append(f"  {timing.bad_readings} readings were not usable")
@@ -85,14 +85,14 @@ class PhaseReport:
 
 
 @dataclass
-class Session:
-    """Everything one run needs; `run` may be called for many phases."""
+class Runner:
+    """Drives one plant through the phases of a session."""
 
     message: v1.Session
     guard: Guard
-    link: PolicyLink
+    client: PolicyClient
     spool: Spool
-    uplink: Uplink
+    uploader: ExperienceUploader
     clock: Clock
     settings: LoopSettings
     excitation: Excitation
@@ -104,23 +104,23 @@ class Session:
     def __post_init__(self) -> None:
         self.spool.open_session(self.message)
         self.start_ns = self.clock.now_ns()
-        """When the session began, on the clock; transitions count from here."""
+        """The start of the session on the clock; times of transitions are relative to it."""
         self.report = PhaseReport("nothing", self.message.id, 0)
-        """Of the phase that runs, or ran last."""
+        """Report of the current phase, or of the last one."""
 
     def run(self, phase: Phase) -> PhaseReport:
-        """Drive the plant through `phase`, or until `stop` is set; leave it without torque.
+        """Drive the plant through `phase`, or until `stop` is set; then command zero.
 
         Raises:
-            ValueError: a recording is to be learned from.
-            Refused: the controller can't serve this plant.
-            Stopped: the emergency stop is to be latched; what happened until then is recorded, and reported.
+            ValueError: the plant is a recording, and the phase collects data.
+            PlantRejected: the controller cannot serve this plant.
+            Stopped: the emergency stop must be latched. All steps until then are recorded and in the report.
         """
         spec = self.guard.spec
         if phase.purpose == v1.PURPOSE_COLLECT and not spec.live:
             raise ValueError(f"plant {spec.name!r} is a recording; it can only be evaluated")
         report = self.report = PhaseReport(str(phase), self.message.id, self.next_episode)
-        while not (served := self.link.wait_until_served(0.2)) and not self.stop.is_set():
+        while not (served := self.client.wait_until_served(0.2)) and not self.stop.is_set():
             pass
         if served is None:
             return report
@@ -137,17 +137,17 @@ class Session:
             share = max(report.timing.steps / wanted_steps, report.episodes / wanted_episodes)
             self.on_progress(min(1.0, share))
         if not self.stop.is_set():
-            self.guard.rest()
+            self.guard.command_zero()
         return report
 
     def _episode(
         self, purpose: v1.Purpose, settings: LoopSettings, max_steps: int, report: PhaseReport
     ) -> None:
-        """Drive one episode, and count it in the report however it ends."""
+        """Drive one episode, and add it to the report however it ends."""
 
         def record(transition: v1.Transition) -> None:
             self.spool.append(self.message.id, transition)
-            self.uplink.notify()
+            self.uploader.notify()
             self.next_sequence = transition.sequence + 1
             version = transition.policy_version
             if version and version not in report.policy_versions:
@@ -155,7 +155,7 @@ class Session:
 
         episode = Episode(
             self.guard,
-            self.link,
+            self.client,
             self.clock,
             settings,
             Numbering(self.next_sequence, self.next_episode, purpose, self.start_ns),
@@ -168,16 +168,16 @@ class Session:
             if (first := self._start_state()) is not None:
                 episode.run(first, max_steps)
         finally:
-            resolved = self.link.resolved()
+            resolved = self.client.resolved()
             episode.timing.late.update(resolved)
             episode.timing.late[UNKNOWN] = max(0, episode.timing.late[UNKNOWN] - resolved.total())
             report.add(episode.timing, self.guard.spec.control_dt)
 
     def _start_state(self) -> Reading | None:
-        """Reset the plant and return its reading; None if the run was asked to end meanwhile.
+        """Reset the plant and return its reading; None if the run is to end.
 
         Raises:
-            Stopped: reset failed, or gave no usable reading as often as is allowed.
+            Stopped: the reset failed, or gave too many invalid readings.
         """
         why = ""
         for _ in range(self.settings.max_bad_readings):
@@ -191,5 +191,5 @@ class Session:
             if isinstance(first, Reading):
                 return first
             why = first
-            self.guard.rest()
+            self.guard.command_zero()
         raise Stopped(f"stopped, since the plant's reset gave no usable reading: {why}")

@@ -1,4 +1,4 @@
-"""The stream to the trainer: everything in the spool, in order, until it is acknowledged."""
+"""Uploads the spool to the trainer, in order, until it is acknowledged."""
 
 import secrets
 import sqlite3
@@ -15,33 +15,33 @@ from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason
 from real_env.spool import Spool, SpoolFull, Unreadable
 
 BATCH, MESSAGE_BYTES = 50, 1 << 20
-"""Transitions and bytes of a message."""
+"""Limits of a message: transitions and bytes."""
 UNDER_WAY = 4
-"""Messages that may wait for their acknowledgement; what comes meanwhile goes into one message."""
+"""Unacknowledged messages at a time."""
 GATHER_S = 0.05
-"""From one message to the next while each holds less than `BATCH` [s]: a trainer commits each message."""
+"""Shortest time between messages of less than `BATCH` transitions [s]. The trainer commits each message."""
 LARGEST_BYTES = (4 << 20) - (64 << 10)
-"""What a trainer takes in a message, less what goes with the transitions."""
+"""Largest message that a trainer accepts, without the fields besides the transitions."""
 SCORE_S = 60.0
-"""The first score takes a trainer a while."""
+"""Time-out of a score request [s]. The first one imports JAX in the trainer."""
 LOOK_S = 0.25
-"""How often a wait looks whether it is to end [s]."""
+"""Period at which a wait checks whether it should end [s]."""
 
 
-class RefusedByTrainer(RuntimeError):
-    """The trainer will not take this run's data, and says why."""
+class SessionRejected(RuntimeError):
+    """The trainer rejects the data of this session."""
 
 
-class GapFound(RuntimeError):
-    """The trainer lacks something before what was sent."""
+class GapReported(RuntimeError):
+    """The trainer reports a gap before the sent transitions."""
 
 
-class Uplink:
-    """Send the spool to the trainer at `address`, from a thread of its own.
+class ExperienceUploader:
+    """Uploads the spool to the trainer at `address`, in a thread.
 
-    A batch leaves the spool only when the trainer has committed it. After a broken connection the
-    sending starts again from the trainer's watermark, so nothing is lost; sequence numbers make the
-    trainer drop what it already has, so nothing is doubled.
+    Transitions leave the spool only after the trainer has committed them. After a broken connection,
+    uploading starts again at the trainer's watermark, so nothing is lost. The trainer drops sequence numbers
+    that it has, so nothing is stored twice.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Uplink:
         self._thread = start_supervised_thread("sending to the trainer", self._run, self._stopping, self._say)
 
     def notify(self) -> None:
-        """Tell the thread that the spool has something new."""
+        """Notify the thread of new transitions in the spool."""
         with self._changed:
             self._changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Block until all that can be sent is acknowledged; return whether it was within `timeout` seconds.
+        """Wait until all accepted sessions are acknowledged; return False after `timeout` seconds.
 
         Raises:
-            RefusedByTrainer: this run's data will never be taken.
+            SessionRejected: the trainer rejects this session.
         """
         with self._changed:
             self._flushing += 1
@@ -82,16 +82,16 @@ class Uplink:
             done = self._changed.wait_for(lambda: self._refusal or not self._sessions(), timeout)
             self._flushing -= 1
             if self._refusal:
-                raise RefusedByTrainer(self._refusal)
+                raise SessionRejected(self._refusal)
             return bool(done)
 
     def deliver(self, patience_s: float, ended: Callable[[], bool] = lambda: False) -> bool:
-        """Block until all that can be sent is acknowledged, or nothing was for `patience_s`, or `ended()`.
+        """Wait until all accepted sessions are acknowledged, nothing was for `patience_s`, or `ended()`.
 
-        A trainer that is slow is waited for. Returns whether all is acknowledged.
+        Return whether all are acknowledged.
 
         Raises:
-            RefusedByTrainer: this run's data will never be taken.
+            SessionRejected: the trainer rejects this session.
         """
         left, progressed_s = self._spool.waiting(), time.monotonic()
         while not ended():
@@ -104,10 +104,7 @@ class Uplink:
         return False
 
     def scores(self, session: str, ended: Callable[[], bool]) -> list[v1.PolicyScore] | str:
-        """Return what policies did on the plant in a session that is stored, or why that can't be told.
-
-        None is told once `ended()`.
-        """
+        """Return the scores of policies in a stored session, or an error message; empty once `ended()`."""
         wanted = v1.ScorePoliciesRequest(selection=v1.Selection(sessions=[session]))
         call = v1.ExperienceServiceStub(self._channel.now()).ScorePolicies.future(wanted, timeout=SCORE_S)
         while not ended():
@@ -121,7 +118,7 @@ class Uplink:
         return []
 
     def close(self) -> None:
-        """End the stream; what is not acknowledged stays in the spool."""
+        """End the upload; unacknowledged transitions stay in the spool."""
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()
@@ -137,7 +134,7 @@ class Uplink:
                     waits = back_off()
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping.is_set() or self._sessions())
-            except GapFound as error:
+            except GapReported as error:
                 self._say(f"the trainer at {self.address} asks again: {error}")
             except (grpc.RpcError, ValueError, SpoolFull, sqlite3.Error) as error:
                 if self._stopping.is_set():
@@ -147,19 +144,19 @@ class Uplink:
                     self._changed.wait_for(self._stopping.is_set, next(waits))
 
     def _trouble(self, error: Exception) -> str:
-        """Return what keeps transitions from being sent, and that none is lost."""
+        """Return a message about what delays the upload."""
         if isinstance(error, SpoolFull | sqlite3.Error):
             return f"sending waits: {error}"
         why = reason(error) if isinstance(error, grpc.RpcError) else str(error)
         return f"waiting for the trainer at {self.address} ({why}); transitions are kept on disk"
 
     def _sessions(self) -> list[v1.Session]:
-        """Return the sessions to send, the live one last."""
+        """Return the sessions to upload, the live one last."""
         waiting = [session for session in self._spool.sessions() if session.id not in self._refused]
         return sorted(waiting, key=lambda session: session.id == self._live)
 
     def _send(self, session: v1.Session) -> None:
-        """Send one session from the trainer's watermark until the spool holds no more of it."""
+        """Upload one session from the trainer's watermark until the spool holds no more of it."""
         stub = v1.ExperienceServiceStub(self._channel.now())
         watermark = stub.GetWatermark(v1.GetWatermarkRequest(session=session.id), timeout=5.0)
         try:
@@ -183,7 +180,7 @@ class Uplink:
                     self._refuse(session, response.refusal)
                     return
                 if response.gap:
-                    raise GapFound(response.gap)
+                    raise GapReported(response.gap)
                 self._acknowledge(session.id, response.next_sequence)
                 under_way.release()
             if unsendable:
@@ -202,11 +199,10 @@ class Uplink:
         broken: threading.Event,
         unsendable: list[str],
     ) -> Iterator[v1.AppendRequest]:
-        """Yield what the spool has and gets; end when the session is over, or the stream is.
+        """Yield messages from the spool until the session or the stream ends.
 
-        Each message takes one of `under_way`, which its acknowledgement gives back.
-
-        Where something can never be sent, end too, and say why in `unsendable`.
+        Each message acquires `under_way`, and its acknowledgement releases it. If a transition can never be
+        sent, append the reason to `unsendable` and end.
         """
         try:
             under_way.acquire()
@@ -226,15 +222,15 @@ class Uplink:
             self._say(f"sending waits: {error}")
 
     def _fitting(self, session: str, first: int) -> list[v1.Transition]:
-        """Return what is next of a session, as much as fits into a message.
+        """Return the next transitions of a session, as many as fit into a message.
 
         Raises:
-            Unreadable: the next one is damaged, or too large for any message.
+            Unreadable: the next one is damaged or too large for a message.
         """
         try:
             waiting = self._spool.read(session, first, BATCH)
         except Unreadable:
-            waiting = self._spool.read(session, first, 1)  # those before the damaged one are sent
+            waiting = self._spool.read(session, first, 1)  # send those before the damaged one
         size, found = 0, []
         for transition in waiting:
             size += transition.ByteSize()
@@ -246,13 +242,13 @@ class Uplink:
         return found
 
     def _gather(self, until_s: float, broken: threading.Event) -> None:
-        """Let what comes until then go into one message, unless somebody waits for all to be sent."""
+        """Wait until then for more transitions, unless a caller waits in `flush`."""
         with self._changed:
             hurry = lambda: self._flushing or self._stopping.is_set() or broken.is_set()  # noqa: E731
             self._changed.wait_for(hurry, until_s - time.monotonic())
 
     def _await_more(self, session: str, first: int, broken: threading.Event) -> bool:
-        """Wait until the spool has `first`; return False if the uplink or the stream ended before."""
+        """Wait until the spool has `first`; return False if uploader or stream ended before."""
         with self._changed:
             ended = lambda: self._stopping.is_set() or broken.is_set()  # noqa: E731
             self._changed.wait_for(lambda: ended() or self._spool.read(session, first, 1))

@@ -8,7 +8,7 @@ from real_env.answers import Miss
 from real_env.clock import VirtualClock
 from real_env.episode import LoopSettings
 from real_env.fallback import FALLBACKS
-from real_env.faults import Faults, FaultyPlant
+from real_env.fault_injection import Faults, FaultyPlant
 from real_env.plant import PlantSpec, Reading
 from tests.driving import drive_episode
 from tests.programs import run
@@ -124,7 +124,7 @@ mixes = st.builds(
 class Echo:
     """Answers with a state, as a policy without judgement would; a state may be anything."""
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
         del until_ns
         return v1.Action(sequence=observation.sequence, u=[observation.x[1]], policy_version="v1")
 

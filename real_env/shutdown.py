@@ -1,4 +1,4 @@
-"""Every way out of a run but SIGKILL leaves the plant without torque."""
+"""Shutdown of a run by signals; all but SIGKILL leave the plant without torque."""
 
 import contextlib
 import os
@@ -9,34 +9,33 @@ from collections.abc import Callable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 GRACE_S = 1.5
-"""How long a run may take to end by itself after a signal [s]."""
+"""Time for a run to end by itself after a signal [s]."""
 
 
-class WayOut:
-    """How a run ends: `stop` asks it to; `let_go`, once it is set, leaves the plant without torque."""
+class Shutdown:
+    """`stop` asks a run to end; `release` leaves the plant without torque."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        self.let_go: Callable[[], object] = lambda: None
+        self.release: Callable[[], object] = lambda: None
 
 
-def run_interruptibly(work: Callable[[WayOut], int]) -> int:
-    """Run `work(way_out)` in a thread and return its exit status; a signal sets `way_out.stop`.
+def run_with_shutdown(work: Callable[[Shutdown], int]) -> int:
+    """Run `work(shutdown)` in a thread and return its exit status; a signal sets `shutdown.stop`.
 
-    Compilers and drivers can hold the interpreter for seconds, so the work does not run in the main
-    thread. If it has not returned 1.5 s after the signal, the plant is let go from here, and the process
-    ends: everything that must not be lost is on disk at any time. SIGHUP that was ignored at the start, by
-    nohup say, stays ignored.
+    The work does not run in the main thread, because compilers and drivers can block it for seconds. If the
+    work has not returned 1.5 s after the signal, the plant is released from the main thread and the process
+    ends; all data is on disk at any time. SIGHUP stays ignored if it was, for example by nohup.
     """
-    way_out, status, signalled = WayOut(), [1], threading.Event()
+    shutdown, status, signalled = Shutdown(), [1], threading.Event()
 
     def body() -> None:
-        status[0] = work(way_out)
+        status[0] = work(shutdown)
 
     def on_signal(number: int, frame: object) -> None:
         del number, frame
         signalled.set()
-        way_out.stop.set()
+        shutdown.stop.set()
 
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -48,7 +47,7 @@ def run_interruptibly(work: Callable[[WayOut], int]) -> int:
     if signalled.is_set():
         thread.join(timeout=GRACE_S)
         if thread.is_alive():
-            way_out.let_go()
+            shutdown.release()
             thread.join(timeout=0.5)
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

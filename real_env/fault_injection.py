@@ -1,7 +1,7 @@
-"""Faults on purpose: a plant that is late, noisy, coarse, stuck or blind, as real ones are.
+"""Fault injection: delays, noise, quantisation, dropout, frozen and invalid sensors, dead band.
 
-Wrap any plant in `FaultyPlant` to see what the loop and the policy make of it. Faults of sensors change
-what is told, never what is; whether the plant has left its safe set is told as it is.
+`FaultyPlant` wraps any plant. Sensor faults change the reported states, not the true ones. Termination is
+reported without faults.
 """
 
 import math
@@ -15,24 +15,24 @@ from real_env.plant import Plant, PlantSpec, Reading, reader
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong; by default nothing does."""
+    """Injected faults; none by default."""
 
     action_delay: int = 0
-    """Commands act this many control steps late."""
+    """Delay of commands [control steps]."""
     dead_band: float = 0.0
-    """Commands of at most this size do nothing, in [0, 1]."""
+    """Commands up to this magnitude have no effect, in [0, 1]."""
     sensor_delay: int = 0
-    """Readings are this many control steps old."""
+    """Delay of readings [control steps]."""
     noise: tuple[float, ...] = ()
-    """Standard deviation of each state [its unit]; one number stands for all."""
+    """Standard deviation of the noise of each state [its unit]; one number applies to all."""
     quantum: tuple[float, ...] = ()
-    """Each state is rounded to multiples of this [its unit], 0 is exact; one number stands for all."""
+    """Resolution of each state [its unit], 0 is exact; one number applies to all."""
     drop_out: float = 0.0
-    """Probability per tick that a reading is lost; the one before is told again."""
+    """Probability per tick that a reading is lost and the previous one is reported again."""
     freeze: float = 0.0
-    """Probability per tick that one state's sensor freezes, until the next episode."""
+    """Probability per tick that the sensor of one state freezes until the next episode."""
     nan: float = 0.0
-    """Probability per tick that one state is not a number."""
+    """Probability per tick that one state is NaN."""
 
     def check(self) -> None:
         """Check the bounds.
@@ -55,16 +55,16 @@ class Faults:
                 )
 
     def any(self) -> bool:
-        """Return whether anything goes wrong."""
+        """Return whether any fault is injected."""
         return self != Faults()
 
 
 class FaultyPlant:
-    """`plant` with `faults`, drawn from `seed`; the same seed and commands give the same faults.
+    """A plant with injected faults. The same seed and commands give the same faults.
 
     Raises:
-        ValueError: if a fault is out of bounds, or `noise` or `quantum` has neither one number nor one for
-            each state.
+        ValueError: a fault is out of bounds, or `noise` or `quantum` has neither one number nor one per
+        state.
     """
 
     def __init__(self, plant: Plant, faults: Faults, seed: int) -> None:
@@ -78,42 +78,42 @@ class FaultyPlant:
         self._random = np.random.default_rng([seed, 3])
         self._commands: deque[np.ndarray] = deque()
         self._readings: deque[np.ndarray] = deque()
-        self._told = np.zeros(size, np.float32)
+        self._reported = np.zeros(size, np.float32)
         self._frozen = np.zeros(size, bool)
         self._sound_read = reader(plant)
         if self._sound_read is not None:
             self.read = self._faulty_read
 
     def reset(self) -> Reading:
-        """Reset the plant; delays begin with nothing, and frozen sensors work again."""
+        """Reset the plant, the delays and frozen sensors."""
         first = self._plant.reset()
         rest = np.zeros(len(self.spec.action_names), np.float32)
         self._commands = deque([rest] * self._faults.action_delay)
         self._readings = deque([first.x] * self._faults.sensor_delay)
         self._frozen[:] = False
-        self._told = first.x
-        return Reading(self._tell(first.x), first.terminated)
+        self._reported = first.x
+        return Reading(self._report(first.x), first.terminated)
 
     def exchange(self, command: np.ndarray) -> Reading:
-        """Hold what is left of `command` for one control step; return what is left of the reading."""
+        """Apply the faulty command for one control step, and return the faulty reading."""
         self._commands.append(
             np.where(np.abs(command) <= self._faults.dead_band, 0.0, command).astype(np.float32)
         )
         after = self._plant.exchange(self._commands.popleft())
-        return after if self._sound_read is not None else after._replace(x=self._tell(after.x))
+        return after if self._sound_read is not None else after._replace(x=self._report(after.x))
 
     def _faulty_read(self) -> Reading:
-        """Return what is left of the reading of a plant that has `read`."""
+        """Return the faulty reading of a plant that has `read`."""
         assert self._sound_read is not None
         after = self._sound_read()
-        return after._replace(x=self._tell(after.x))
+        return after._replace(x=self._report(after.x))
 
     def close(self) -> None:
         """Close the plant."""
         self._plant.close()
 
-    def _tell(self, x: np.ndarray) -> np.ndarray:
-        """Return what is told of x[n]."""
+    def _report(self, x: np.ndarray) -> np.ndarray:
+        """Return the reported state for x[n]."""
         self._readings.append(x)
         seen = self._readings.popleft() + self._noise * self._random.normal(size=x.shape)
         steps = np.where(self._quantum > 0.0, self._quantum, 1.0)
@@ -121,10 +121,10 @@ class FaultyPlant:
         if self._happens(self._faults.freeze):
             self._frozen[self._random.integers(len(x))] = True
         lost = self._frozen | self._happens(self._faults.drop_out)
-        self._told = np.where(lost, self._told, seen).astype(np.float32)
+        self._reported = np.where(lost, self._reported, seen).astype(np.float32)
         if not self._happens(self._faults.nan):
-            return self._told
-        blind = self._told.copy()
+            return self._reported
+        blind = self._reported.copy()
         blind[self._random.integers(len(x))] = np.nan
         return blind
 

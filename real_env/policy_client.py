@@ -1,4 +1,4 @@
-"""The stream to the controller: observations out, actions back, reconnecting by itself."""
+"""Client of the controller: sends observations, receives actions, and reconnects."""
 
 import queue
 import threading
@@ -18,27 +18,27 @@ from real_env.reconnect import CHANNEL_OPTIONS, SayOnce, back_off, reason, retry
 from real_env.timing import CONTROLLER, NETWORK
 
 FINAL = (v1.ERROR_CODE_SPEC_MISMATCH, v1.ERROR_CODE_NO_SUCH_VERSION, v1.ERROR_CODE_WRONG_TASK)
-"""Errors that asking again does not mend."""
+"""Errors after which retrying is useless."""
 UNANSWERED = 256
-"""How many observations are remembered whose answers may still come."""
+"""Unanswered observations that are remembered."""
 
 
-class Refused(RuntimeError):
-    """The controller answered that it can't serve this plant."""
+class PlantRejected(RuntimeError):
+    """The controller cannot serve this plant."""
 
 
-class PolicyLink:
+class PolicyClient:
     """One `Control` stream at a time to the controller at `address`.
 
-    A thread owns the stream. It greets with the plant's spec, passes answers on, and connects again
-    with growing waits when the stream breaks. `ask` is called by the loop's thread only.
+    A thread owns the stream. It sends the plant's spec, receives answers, and reconnects with back-off when
+    the stream breaks. Only the control loop's thread calls `act`.
     """
 
     def __init__(
         self, address: str, access: ClientSecurity, spec: PlantSpec, task: str, clock: Clock,
         say: Callable[[str], None], pin: str = "",
     ) -> None:  # fmt: skip
-        """Connect, for a policy of `task`; `pin` asks for one version, whatever is served to others."""
+        """Connect for a policy of `task`; `pin` asks for a version, independent of the label."""
         self.address = address
         self._pin, self._task = pin, task
         self._spec = spec
@@ -49,10 +49,10 @@ class PolicyLink:
         self._answer: v1.Action | v1.Error | None = None
         self._outbox: queue.SimpleQueue[v1.ControlRequest | None] | None = None
         self._welcome: v1.PolicyDescription | None = None
-        self._refusal: str | None = None
+        self._rejection: str | None = None
         self._stopping = threading.Event()
         self._asked: dict[int, tuple[int, int]] = {}
-        """When observations without an answer were sent, and their deadlines [ns], by sequence number."""
+        """Send time and deadline [ns] of unanswered observations, by sequence number."""
         self._late: Counter[str] = Counter()
         self._thread = start_supervised_thread(
             "the stream to the controller", self._run, self._stopping, self._say
@@ -62,16 +62,16 @@ class PolicyLink:
         """Return the policy once the controller has welcomed the plant, None if not within `timeout` [s].
 
         Raises:
-            Refused: the policy does not fit the plant, or the controller failed for good.
+            PlantRejected: the policy does not fit the plant, or the controller answered with a final status.
         """
         with self._condition:
-            self._condition.wait_for(lambda: self._welcome or self._refusal, timeout)
-            if self._refusal is not None:
-                raise Refused(self._refusal)
+            self._condition.wait_for(lambda: self._welcome or self._rejection, timeout)
+            if self._rejection is not None:
+                raise PlantRejected(self._rejection)
             return self._welcome
 
-    def ask(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
-        """Return the answer to `observation`, or why there is none by `until_ns` on the clock."""
+    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
+        """Return the answer to `observation`, or a `Miss` if there is none by `until_ns` on the clock."""
         sequence = observation.sequence
         with self._condition:
             if self._outbox is None:
@@ -92,7 +92,7 @@ class PolicyLink:
         return Miss(answer.message, CONTROLLER) if isinstance(answer, v1.Error) else answer
 
     def resolved(self) -> Counter[str]:
-        """Return who was late with the answers that came too late since the last call."""
+        """Return the causes of late answers that arrived since the last call."""
         with self._condition:
             late, self._late = self._late, Counter()
         return late
@@ -111,7 +111,7 @@ class PolicyLink:
 
     def _run(self) -> None:
         waits = back_off()
-        while not self._stopping.is_set() and self._refusal is None:
+        while not self._stopping.is_set() and self._rejection is None:
             try:
                 if self._stream_once():
                     waits = back_off()
@@ -119,15 +119,15 @@ class PolicyLink:
                 if self._stopping.is_set():
                     return
                 if not retryable(error, self._welcome is not None):
-                    self._refuse(f"the controller at {self.address} failed: {reason(error)}")
+                    self._reject(f"the controller at {self.address} failed: {reason(error)}")
                     return
                 self._say(f"waiting for the controller at {self.address} ({reason(error)})")
             except ValueError:
-                return  # the channel was closed under the stream
+                return  # the channel was closed
             self._stopping.wait(next(waits))
 
     def _stream_once(self) -> bool:
-        """Serve one stream to its end; return whether the controller welcomed the plant."""
+        """Run one stream to its end; return whether the controller welcomed the plant."""
         outbox: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
         hello = v1.Hello(
             plant=self._spec.message(), client="real_env", policy_version=self._pin, task=self._task
@@ -135,7 +135,7 @@ class PolicyLink:
         outbox.put(v1.ControlRequest(hello=hello))
         try:
             for response in v1.PolicyServiceStub(self._channel.now()).Control(_until_none(outbox)):
-                if not self._take(response, outbox):
+                if not self._handle(response, outbox):
                     break
             return self._outbox is outbox
         finally:
@@ -144,18 +144,18 @@ class PolicyLink:
                 self._outbox = None
                 self._condition.notify_all()
 
-    def _take(self, response: v1.ControlResponse, outbox: queue.SimpleQueue) -> bool:
-        """Take one response; return whether the stream goes on."""
+    def _handle(self, response: v1.ControlResponse, outbox: queue.SimpleQueue) -> bool:
+        """Handle one response; return whether the stream continues."""
         kind = response.WhichOneof("response")
         if kind == "error" and response.error.code in FINAL:
-            self._refuse(response.error.message)
+            self._reject(response.error.message)
             return False
         if kind == "error" and response.error.code == v1.ERROR_CODE_NOT_READY and self._outbox is None:
             self._say(f"waiting for the controller at {self.address}: {response.error.message}")
             return False
         task = response.welcome.policy.task
         if kind == "welcome" and task != self._task:
-            self._refuse(
+            self._reject(
                 f"the controller at {self.address} serves policy {response.welcome.policy.version[:12]} of "
                 f"task {task!r}; this run is for task {self._task!r}: give --task {task}, or another "
                 "--controller"
@@ -171,7 +171,7 @@ class PolicyLink:
         return True
 
     def _note_late(self, answer: v1.Action | v1.Error) -> None:
-        """Find out who was late with an answer that came after its deadline."""
+        """Count the cause of an answer that arrived after its deadline."""
         asked_ns, deadline_ns = self._asked.get(answer.sequence, (0, 0))
         took_ns = time.monotonic_ns() - asked_ns
         if not asked_ns or took_ns <= deadline_ns:
@@ -180,9 +180,9 @@ class PolicyLink:
         by_controller = isinstance(answer, v1.Error) or answer.served_ns > 0.5 * took_ns
         self._late[CONTROLLER if by_controller else NETWORK] += 1
 
-    def _refuse(self, message: str) -> None:
+    def _reject(self, message: str) -> None:
         with self._condition:
-            self._refusal = message
+            self._rejection = message
             self._condition.notify_all()
 
 
