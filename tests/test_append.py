@@ -19,7 +19,7 @@ from tests.plain import session, transition
 from tests.programs import Programs, asked, ready
 from tests.test_trainer_service import stored
 from trainer.client import TrainerClient
-from trainer.store.database import note, noted, open_database, sqlite_url, writing
+from trainer.store.database import audit, audit_rows, open_database, sqlite_url, writing
 
 NAN, INF = float("nan"), float("inf")
 DEADLINE_S = 20.0
@@ -257,7 +257,7 @@ def test_the_audit_trail_says_who_and_from_where(programs: Programs, tmp_path: P
     client.call(client.experience.TagSession, v1.TagSessionRequest(session="imported", tag="cold"))
     client.call(client.experience.ForgetSessions, v1.ForgetSessionsRequest(sessions=["imported"]))
     rows = list(client.audit())
-    assert [row.deed for row in rows] == ["forget", "tag", "import"], "newest first"
+    assert [row.action for row in rows] == ["forget", "tag", "import"], "newest first"
     assert {row.actor for row in rows} == {"token 'alice'"}
     assert all(row.peer.startswith("ipv4:127.0.0.1:") for row in rows)
     words = ["--trainer", address, *site.client("alice").arguments()]
@@ -266,7 +266,7 @@ def test_the_audit_trail_says_who_and_from_where(programs: Programs, tmp_path: P
     assert "forget imported  by token 'alice' from ipv4:127.0.0.1:" in listed[0]
     assert listed[1].endswith("tag cold")
     told = [json.loads(line) for line in asked("audit", "--json", *words).stdout.splitlines()]
-    assert [(one["deed"], one["detail"]) for one in told] == [
+    assert [(one["action"], one["detail"]) for one in told] == [
         ("forget", {"transitions": 1}), ("tag", {"tag": "cold"}), ("import", {"source": "rig.csv"}),
     ]  # fmt: skip
     assert "--last must be at least 0; got -1" in asked("audit", "--last", "-1", *words).stderr
@@ -276,10 +276,10 @@ def test_the_audit_trail_comes_in_pages_without_gaps_or_doubles(database: str) -
     engine = open_database(database)
     with writing(engine) as connection:
         for number in range(25):
-            note(connection, "tag", f"s{number}", tag="x")
+            audit(connection, "tag", f"s{number}", tag="x")
     found, before = [], None
-    while rows := noted(engine, before, 10):
-        found += [row.subject for row in rows]
+    while rows := audit_rows(engine, before, 10):
+        found += [row.resource for row in rows]
         before = rows[-1].id
     assert found == [f"s{number}" for number in reversed(range(25))]
 

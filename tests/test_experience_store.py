@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from tests.postgres import PostgreSQL
 from trainer.services.group_commit import GroupCommit
-from trainer.store.database import StoreUnavailable, open_database, sqlite_url
+from trainer.store.database import StoreUnavailable, audit_rows, open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import (
     COLLECT,
@@ -225,7 +225,7 @@ def test_what_is_forgotten_is_noted_and_not_taken_in_again(
     assert store.transitions("s1", 0) == []
     with open_database(database).connect() as connection:
         (noted,) = connection.execute(sa.select(AUDIT)).all()
-    assert (noted.deed, noted.subject, noted.detail) == ("forget", "s1", {"transitions": 4})
+    assert (noted.action, noted.resource, noted.detail) == ("forget", "s1", {"transitions": 4})
 
 
 def test_a_database_from_before_migrations_keeps_its_episodes(tmp_path: Path) -> None:
@@ -256,6 +256,20 @@ def test_a_database_from_before_migrations_keeps_its_episodes(tmp_path: Path) ->
     assert labels.labelled("stable") == ("pendulum", "aaa"), "a label goes to the task of its policy"
 
 
+def test_the_audit_trail_of_an_earlier_version_keeps_its_rows(database: str | sa.URL) -> None:
+    """As it is in schema 0004, whose columns had other names."""
+    engine = open_database(database)
+    ExperienceStore(engine).append(SESSION, [transition(0)])
+    ExperienceStore(engine).tag(SESSION.id, "cold")
+    with engine.begin() as connection:
+        for before, after in (("action", "deed"), ("resource", "subject")):
+            connection.execute(sa.text(f"ALTER TABLE audit RENAME COLUMN {before} TO {after}"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+    engine.dispose()
+    (row,) = audit_rows(open_database(database))
+    assert (row.action, row.resource, row.detail) == ("tag", "s1", {"tag": "cold"})
+
+
 def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str | sa.URL) -> None:
     with open_database(database).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
@@ -265,7 +279,7 @@ def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str | s
 def test_a_database_of_a_newer_version_is_left_alone(database: str | sa.URL) -> None:
     with open_database(database).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0004'"):
+    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0005'"):
         open_database(database)
 
 

@@ -14,7 +14,7 @@ from protos.operation import garbage_collection
 from protos.security.auth_interceptor import Bounds
 from protos.security.client_security import ClientSecurity
 from protos.security.server_security import ServerSecurity
-from trainer.services.unavailable import TellsUnavailable
+from trainer.services.unavailable import UnavailableInterceptor
 
 CALLS = 20
 OF_A_CALL = {"RPCState", "_ServicerContext", "frame", "traceback"}
@@ -66,7 +66,7 @@ def kept() -> Iterator[list[Any]]:
 
 async def _served(bounds: Bounds, call: Callable[[Any], Awaitable[None]]) -> None:
     security = ServerSecurity()
-    server = security.server(security.auth_interceptor(bounds), interceptors=(TellsUnavailable(),))
+    server = security.server(security.auth_interceptor(bounds), interceptors=(UnavailableInterceptor(),))
     v1.add_PolicyServiceServicer_to_server(Service(), server)
     port = security.bind(server, "127.0.0.1", 0)
     await server.start()

@@ -26,7 +26,7 @@ from trainer.services.experience_messages import decode_selection
 from trainer.services.registry import RegistryService
 from trainer.services.scoring import Scorer
 from trainer.services.training import TrainingService
-from trainer.services.unavailable import TellsUnavailable
+from trainer.services.unavailable import UnavailableInterceptor
 from trainer.services.user_tasks import TaskLoader
 from trainer.store.database import StoreUnavailable, claim, open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
@@ -200,7 +200,7 @@ async def serve(
         os.nice(NICENESS)
     auth = security.auth_interceptor()
     trainer = Trainer(state_dir, database, not security.authenticates, worker_patience)
-    server = security.server(auth, interceptors=(TellsUnavailable(),))
+    server = security.server(auth, interceptors=(UnavailableInterceptor(),))
     trainer.add_to(server)
     bound = security.bind(server, host, port)
     stop = asyncio.Event()

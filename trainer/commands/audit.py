@@ -41,7 +41,7 @@ class Audit:
 
 
 def _plain(entry: v1.AuditEntry) -> dict:
-    plain = {name: getattr(entry, name) for name in ("at_ns", "deed", "subject", "actor", "peer")}
+    plain = {name: getattr(entry, name) for name in ("at_ns", "action", "resource", "actor", "peer")}
     return plain | {"detail": json.loads(entry.detail)}
 
 
@@ -50,7 +50,7 @@ def _parts(entry: v1.AuditEntry) -> tuple[str, ...]:
     detail = ", ".join(f"{name} {value}" for name, value in json.loads(entry.detail).items() if value)
     return (
         moment.isoformat(" ", "seconds"),
-        f"{entry.deed} {entry.subject}",
+        f"{entry.action} {entry.resource}",
         f"by {entry.actor or 'whoever may connect'}" + (f" from {entry.peer}" if entry.peer else ""),
         detail,
     )

@@ -70,7 +70,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         with self._writers.stream() as stream:
             async for request in request_iterator:
                 session = request.session.id
-                if why := stream.take(session, request.writer):
+                if why := stream.reserve(session, request.writer):
                     await context.abort(grpc.StatusCode.ABORTED, why)
                 try:
                     task = await self._task(request.session.task)

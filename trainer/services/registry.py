@@ -193,8 +193,8 @@ class RegistryService(v1.RegistryServiceServicer):
 def _audit_entry(row: Any) -> v1.AuditEntry:
     return v1.AuditEntry(
         at_ns=row.at_ns,
-        deed=row.deed,
-        subject=row.subject,
+        action=row.action,
+        resource=row.resource,
         detail=json.dumps(row.detail),
         actor=row.actor,
         peer=row.peer,

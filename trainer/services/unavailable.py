@@ -1,4 +1,4 @@
-"""A database that is away or full is told to whoever calls, as UNAVAILABLE: try again."""
+"""Answers calls with UNAVAILABLE while the database is unreachable or full."""
 
 import contextlib
 import logging
@@ -12,21 +12,21 @@ from trainer.store.database import StoreUnavailable
 log = logging.getLogger(__name__)
 
 
-class TellsUnavailable(grpc.aio.ServerInterceptor):
-    """Ends a call with UNAVAILABLE where the store is."""
+class UnavailableInterceptor(grpc.aio.ServerInterceptor):
+    """Turns `StoreUnavailable` into the status UNAVAILABLE."""
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
-        """Return the call's handler, inside of what tells it."""
+        """Return the handler of the call, wrapped."""
         handler = await continuation(handler_call_details)
-        return None if handler is None else wrap_handler(handler, _telling)
+        return None if handler is None else wrap_handler(handler, _convert_errors)
 
 
 @contextlib.asynccontextmanager
-async def _telling(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+async def _convert_errors(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
     try:
         yield
     except StoreUnavailable as error:

@@ -1,7 +1,6 @@
-"""Tasks from users' files, loaded beside everything else and not for long.
+"""Loads tasks from users' files in threads, with a time-out.
 
-What a file does while it is loaded is its author's affair: it may sleep, compile or hang. So it is loaded in
-threads of its own, and whoever waits for it gives up after a while.
+The code of a file may sleep, compile or hang while it is loaded.
 """
 
 import asyncio
@@ -14,12 +13,12 @@ if TYPE_CHECKING:
     from trainer.tasks.task import Task
 
 LONGEST_S = 30.0
-"""How long a task may take to load; the first one imports JAX."""
+"""Time-out of loading a task [s]. The first one imports JAX."""
 THREADS = 4
 
 
 class TaskLoader:
-    """Loads tasks by name. Lives in one event loop."""
+    """Loads tasks by name. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "task-loader")
@@ -27,7 +26,7 @@ class TaskLoader:
         self._loading: dict[str, asyncio.Future[Task]] = {}
 
     async def load(self, name: str) -> "Task":
-        """Return the task called `name`; that of a file anew, since a file may change.
+        """Return the task called `name`. A file is checked for changes at each call.
 
         Raises:
             ValueError: there is none, or it takes too long to load.
@@ -51,4 +50,4 @@ class TaskLoader:
     def _done(self, name: str, loading: "asyncio.Future[Task]") -> None:
         self._loading.pop(name, None)
         if not loading.cancelled():
-            loading.exception()  # whoever asked has heard of it, or has gone
+            loading.exception()  # the callers have seen the error

@@ -1,4 +1,4 @@
-"""One writer for each session at a time."""
+"""Allows one writer per session at a time."""
 
 import contextlib
 import secrets
@@ -9,14 +9,14 @@ from protos.security.caller import caller
 
 
 class Writers:
-    """Which stream writes which sessions. Lives in one event loop."""
+    """The streams that write sessions. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._of: dict[str, Stream] = {}
 
     @contextlib.contextmanager
     def stream(self) -> Iterator["Stream"]:
-        """Yield a stream, whose sessions are free again when it ends."""
+        """Yield a stream, and release its sessions at the end."""
         stream = Stream(self._of)
         try:
             yield stream
@@ -33,8 +33,8 @@ class Stream:
         self._sessions: set[str] = set()
         self.writer = ""
 
-    def take(self, session: str, writer: str) -> str:
-        """Write `session` from now on; return why not, empty if it does."""
+    def reserve(self, session: str, writer: str) -> str:
+        """Reserve `session` for this stream; return why not, empty if it is reserved."""
         self.writer = writer or self.writer or secrets.token_hex(8)
         holder = self._of.get(session)
         if holder is self:
@@ -42,14 +42,14 @@ class Stream:
         if holder is not None and holder.writer != self.writer:
             return (
                 f"session {shortened(session, 80)!r} is being written by another program, at {holder.peer}; "
-                "when it has ended, or if it was this one's broken connection, this is let through"
+                "try again when that has ended; a broken connection of this program ends within seconds"
             )
-        self._of[session] = self  # of the same writer: the connection before is broken, or over
+        self._of[session] = self  # the previous connection of this writer is broken
         self._sessions.add(session)
         return ""
 
     def end(self) -> None:
-        """Let others write."""
+        """Release all sessions."""
         for session in self._sessions:
             if self._of.get(session) is self:
                 del self._of[session]

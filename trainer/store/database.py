@@ -194,17 +194,17 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         _look(engine)
 
 
-def note(connection: sa.Connection, deed: str, subject: str, **detail: Any) -> None:
-    """Add to the audit trail, in the transaction of what is noted, and with whose call it was."""
+def audit(connection: sa.Connection, action: str, resource: str, **detail: Any) -> None:
+    """Add a row to the audit trail, in the transaction of the action, with the caller of the RPC."""
     who = caller()
     values = {
-        "at_ns": time.time_ns(), "deed": deed, "subject": subject, "detail": detail, "actor": who.name,
+        "at_ns": time.time_ns(), "action": action, "resource": resource, "detail": detail, "actor": who.name,
         "peer": who.peer,
     }  # fmt: skip
     connection.execute(AUDIT.insert().values(values))
 
 
-def noted(engine: sa.Engine, before: int | None = None, limit: int | None = None) -> Sequence[sa.Row]:
+def audit_rows(engine: sa.Engine, before: int | None = None, limit: int | None = None) -> Sequence[sa.Row]:
     """Return up to `limit` rows of the audit trail, newest first, of those with a smaller id than `before`.
 
     Raises:

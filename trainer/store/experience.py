@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from protos.control_step import same_step
 from protos.security.caller import answering
-from trainer.store.database import WRITES, note, reading, writing
+from trainer.store.database import WRITES, audit, reading, writing
 from trainer.store.records import (
     EVALUATE,
     EVERYTHING,
@@ -179,7 +179,7 @@ class ExperienceStore:
             if session not in _watermarks(connection, [session]):
                 raise LookupError(f"there is no session {session!r}; see 'hds-trainer experience'")
             connection.execute(_insert_missing(connection, TAGS), [{"session": session, "tag": tag}])
-            note(connection, "tag", session, tag=tag)
+            audit(connection, "tag", session, tag=tag)
 
     def sizes(self, wanted: Selection) -> dict[str, int]:
         """Return the number of stored transitions by session."""
@@ -206,7 +206,7 @@ class ExperienceStore:
             with writing(self._engine) as connection:
                 gone = connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.session == name))
                 connection.execute(EPISODES.delete().where(EPISODES.c.session == name))
-                note(connection, "forget", name, transitions=gone.rowcount)
+                audit(connection, "forget", name, transitions=gone.rowcount)
                 deleted += gone.rowcount
         return deleted
 
@@ -228,7 +228,7 @@ def _sessions(
     for info in new:
         if info.source != STREAM:
             answering(callers[info.id])
-            note(connection, "import", info.id, source=info.source)
+            audit(connection, "import", info.id, source=info.source)
     return offered | infos, {row.id: row.next_sequence for row in known}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from protos.operation.text import shortened
-from trainer.store.database import note, noted, reading, writing
+from trainer.store.database import audit, audit_rows, reading, writing
 from trainer.store.schema import LABELS, POLICIES
 
 _LABEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -70,7 +70,7 @@ class Registry:
             if connection.execute(known).first() is None:
                 connection.execute(POLICIES.insert().values(values))
                 detail = {"task": entry.task, "parent": entry.parent, "gate": gate, "reasons": list(reasons)}
-                note(connection, "publish", entry.version, **detail)
+                audit(connection, "publish", entry.version, **detail)
 
     def policies(
         self, task: str = "", after: tuple[int, str] | None = None, limit: int | None = None
@@ -137,11 +137,11 @@ class Registry:
             for version in versions:
                 gone = POLICIES.update().where(POLICIES.c.version == version)
                 connection.execute(gone.values(pruned_ns=time.time_ns()))
-                note(connection, "prune", version)
+                audit(connection, "prune", version)
 
     def audit(self, before: int | None, limit: int) -> Sequence[sa.Row]:
         """Return up to `limit` rows of the audit trail, newest first, of those with an id below `before`."""
-        return noted(self._engine, before, limit)
+        return audit_rows(self._engine, before, limit)
 
     def labelled(self, label: str, task: str = "") -> tuple[str, str]:
         """Return the task and the version that `label` points to; empty if nowhere.
@@ -188,7 +188,7 @@ class Registry:
                 )
             connection.execute(LABELS.delete().where(this))
             connection.execute(LABELS.insert().values(label=label, task=task, version=version))
-            note(connection, "label", label, task=task, version=version, previous=previous)
+            audit(connection, "label", label, task=task, version=version, previous=previous)
         return previous
 
 

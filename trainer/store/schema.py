@@ -93,13 +93,13 @@ AUDIT = sa.Table(
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("at_ns", sa.BigInteger, nullable=False),
-    sa.Column("deed", sa.String, nullable=False),
-    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("resource", sa.String, nullable=False),
     sa.Column("detail", sa.JSON, nullable=False),
     sa.Column("actor", sa.String, nullable=False, server_default=""),
     sa.Column("peer", sa.String, nullable=False, server_default=""),
 )
-"""What changed what is learned from or served: labels, policies, imports, deletions. Only ever added to.
+"""The audit trail: changes of labels, policies, imports, tags and deletions. Rows are only added.
 
-`actor`: whose token or certificate did it, and `peer`: from where.
+`actor` is the token or certificate of the caller, `peer` its address.
 """

@@ -135,20 +135,20 @@ class DownloadPolicyResponse(_message.Message):
     def __init__(self, path: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class AuditEntry(_message.Message):
-    __slots__ = ("at_ns", "deed", "subject", "detail", "actor", "peer")
+    __slots__ = ("at_ns", "action", "resource", "detail", "actor", "peer")
     AT_NS_FIELD_NUMBER: _ClassVar[int]
-    DEED_FIELD_NUMBER: _ClassVar[int]
-    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
     at_ns: int
-    deed: str
-    subject: str
+    action: str
+    resource: str
     detail: str
     actor: str
     peer: str
-    def __init__(self, at_ns: _Optional[int] = ..., deed: _Optional[str] = ..., subject: _Optional[str] = ..., detail: _Optional[str] = ..., actor: _Optional[str] = ..., peer: _Optional[str] = ...) -> None: ...
+    def __init__(self, at_ns: _Optional[int] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., detail: _Optional[str] = ..., actor: _Optional[str] = ..., peer: _Optional[str] = ...) -> None: ...
 
 class ListAuditRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
