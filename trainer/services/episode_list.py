@@ -1,4 +1,4 @@
-"""Lists of scored episodes: one that neither grew nor has another task now is not read again."""
+"""Lists of scored episodes, with a cache of those that have not changed."""
 
 import threading
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from trainer.tasks.task import Task
 
 STEPS = 200_000
-"""Transitions in the episodes of a page, and one episode more: reading them all takes some seconds."""
+"""Limit of transitions in a page, which may exceed it by one episode. Reading them takes some seconds."""
 MOST_KEPT = 250_000
-"""Messages in memory, some 90 MB."""
+"""Cached messages, some 90 MB."""
 
 
 class _Kept(NamedTuple):
@@ -27,7 +27,7 @@ class _Kept(NamedTuple):
 
 
 class EpisodeList:
-    """The episodes of a store with their scores, a page at a time; safe to use from several threads."""
+    """Pages of scored episodes. Thread-safe."""
 
     def __init__(self, store: ExperienceStore, score: Scorer) -> None:
         self._store, self._score = store, score
@@ -35,10 +35,10 @@ class EpisodeList:
         self._lock = threading.Lock()
 
     def page(self, wanted: Selection, token: str, limit: int) -> tuple[list[v1.Episode], str]:
-        """Return up to `limit` episodes behind `token`, and the token of what follows; empty at the end.
+        """Return up to `limit` episodes after `token`, and the token of the next page; empty at the end.
 
         Raises:
-            ValueError: the token is none.
+            ValueError: the token is invalid.
         """
         session, _, first = token.rpartition(":")
         after = (session, int(first)) if token else None
@@ -53,7 +53,7 @@ class EpisodeList:
         return [encode_episode(episode, self._score(episode)) for episode in read]
 
     def _whole(self, places: Sequence[EpisodePlace]) -> list[v1.Episode]:
-        """Return the episodes with all their steps."""
+        """Return complete episodes; read only those that are not cached or have changed."""
         tasks = {name: self._score.task(name) for name in {place.task for place in places}}
         with self._lock:
             known = {place.key: self._kept.get(place.key) for place in places}
@@ -78,7 +78,7 @@ class EpisodeList:
 
 
 def _within(places: list[EpisodePlace]) -> list[EpisodePlace]:
-    """Return the first places, as many as `STEPS` allows, and one at least."""
+    """Return the first places, as many as `STEPS` allows, but at least one."""
     steps = 0
     for count, place in enumerate(places):
         steps += place.steps

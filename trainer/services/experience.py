@@ -1,7 +1,7 @@
-"""ExperienceService: real transitions in, acknowledged after commit; episodes out, scored.
+"""ExperienceService: store transitions, acknowledge them after the commit, and list scored episodes.
 
-A stream's next batch is read when its last one is committed, and messages are bounded, so what waits in
-memory is bounded by the number of streams; the senders' spools hold the rest.
+The next batch of a stream is read after the last one is committed, and messages are bounded. So memory is
+bounded by the number of streams; the spools of the clients hold the rest.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ CHUNK = 500
 
 
 class ExperienceService(v1.ExperienceServiceServicer):
-    """The durable record behind gRPC; database calls run beside the event loop."""
+    """gRPC service of the experience store. Database calls run in threads."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         tasks: TaskLoader,
         resolve: Resolve,
     ) -> None:
-        """Serve `store`; `trusts(task)` says whether whoever appends may have a task's file loaded."""
+        """Serve `store`; `trusts(task)` says whether an appended batch may load the file of its task."""
         self._store, self._tasks, self._resolve = store, tasks, resolve
         self._episodes = EpisodeList(store, score)
         self._trusts = trusts
@@ -62,10 +62,10 @@ class ExperienceService(v1.ExperienceServiceServicer):
     async def Append(
         self, request_iterator: AsyncIterator[v1.AppendRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[v1.AppendResponse]:
-        """Commit each batch, then acknowledge it; a refused one does not end the stream.
+        """Commit each batch, then acknowledge it. A rejected batch does not end the stream.
 
-        A batch beyond the watermark is not stored, and asked for again from the watermark on. A store that
-        takes nothing ends the call with `UNAVAILABLE`: nothing is acknowledged that is not stored.
+        A batch beyond the watermark is not stored; the response asks for what is missing. If the store is
+        unavailable, the call ends with `UNAVAILABLE`. Nothing is acknowledged before it is stored.
         """
         with self._writers.stream() as stream:
             async for request in request_iterator:
@@ -88,7 +88,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
     async def GetWatermark(
         self, request: v1.GetWatermarkRequest, context: grpc.aio.ServicerContext
     ) -> v1.GetWatermarkResponse:
-        """Say how much of a session is stored."""
+        """Return the watermark of a session."""
         del context
         watermark = await asyncio.to_thread(self._store.watermark, request.session)
         return v1.GetWatermarkResponse(next_sequence=watermark)
@@ -115,7 +115,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         """Return the task of a batch.
 
         Raises:
-            ValueError: there is none of that name, or it is a file that nobody with the right to has named.
+            ValueError: there is none, or it is a file that no job of an authorised caller has used.
         """
         if is_file(name) and not self._trusts(name):
             raise ValueError(
@@ -127,7 +127,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
     async def ScorePolicies(
         self, request: v1.ScorePoliciesRequest, context: grpc.aio.ServicerContext
     ) -> v1.ScorePoliciesResponse:
-        """Say what policies did on the plant."""
+        """Return the scores of policies on the plant."""
         wanted = await self._selection(request.selection, context)
         records = list((await asyncio.to_thread(self.scores.of, wanted)).values())
 
@@ -141,7 +141,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
     async def ListSessions(
         self, request: v1.ListSessionsRequest, context: grpc.aio.ServicerContext
     ) -> v1.ListSessionsResponse:
-        """List sessions with what is stored of them."""
+        """List sessions with their numbers of episodes and steps."""
         wanted = await self._selection(request.selection, context)
 
         async def fetch(token: str, limit: int) -> tuple[list[v1.SessionSummary], str]:

@@ -1,4 +1,4 @@
-"""Batches of many streams in one transaction: one flush of the disk acknowledges all that came meanwhile."""
+"""Group commit: batches of many streams share a transaction, and thus one flush of the disk."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -8,23 +8,23 @@ from trainer.store.experience import ExperienceStore, Outcome
 from trainer.store.records import Batch
 
 LARGEST = 256
-"""Batches in one transaction."""
+"""Largest number of batches in a transaction."""
 
 
 class GroupCommit:
-    """Appends to `store`, one transaction at a time. Lives in one event loop."""
+    """Appends to `store`, one transaction at a time. Belongs to one event loop."""
 
     def __init__(self, store: ExperienceStore) -> None:
         self._store = store
         self._waiting: list[tuple[Batch, asyncio.Future[Outcome]]] = []
         self._committing: asyncio.Task | None = None
-        self._thread = ThreadPoolExecutor(1, "commit")  # of its own, so that no reader keeps it waiting
+        self._thread = ThreadPoolExecutor(1, "commit")  # readers use other threads
 
     async def append(self, batch: Batch) -> Outcome:
-        """Return the watermark after `batch` once it is committed, or why it was not taken.
+        """Commit `batch` and return the new watermark, or why it was rejected.
 
         Raises:
-            StoreUnavailable: nothing of it is stored.
+            StoreUnavailable: nothing was stored.
         """
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((batch, future))
@@ -33,7 +33,7 @@ class GroupCommit:
         return await future
 
     async def _commit(self) -> None:
-        """Commit what waits until nothing does."""
+        """Commit waiting batches until there are none."""
         try:
             while self._waiting:
                 group, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
@@ -48,7 +48,7 @@ class GroupCommit:
             results = await loop.run_in_executor(self._thread, self._store.append_all, batches)
         except Exception as error:
             if len(group) > 1 and not isinstance(error, StoreUnavailable):
-                for one in group:  # whatever is wrong with one of them is its own affair
+                for one in group:  # a faulty batch must not fail the others
                     await self._commit_group([one])
                 return
             for _, future in group:
@@ -56,5 +56,5 @@ class GroupCommit:
                     future.set_exception(error)
             return
         for (_, future), result in zip(group, results, strict=True):
-            if not future.done():  # its stream ended
+            if not future.done():  # the stream has ended
                 future.set_result(result)

@@ -1,4 +1,4 @@
-"""Lists a page at a time: no answer grows with what a year has left."""
+"""Paging of lists, so that responses have a bounded size."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
@@ -8,11 +8,11 @@ import grpc
 T = TypeVar("T")
 LARGEST_PAGE = 1_000
 MOST_WHOLE = 5_000
-"""The longest list that is answered whole, to who asks for no pages."""
+"""Longest list that is returned to a request without a page size."""
 
 
 class Paged(Protocol):
-    """A request for a list."""
+    """A request for a page of a list."""
 
     page_size: int
     page_token: str
@@ -23,10 +23,10 @@ async def paged(
     context: grpc.aio.ServicerContext,
     fetch: Callable[[str, int], Awaitable[tuple[list[T], str]]],
 ) -> tuple[list[T], str]:
-    """Return a page and the token of the next one; without a page size the whole list, if it is not too long.
+    """Return a page and the token of the next one. Without a page size, return the whole list if it is short.
 
-    `fetch(token, limit)` returns up to `limit` items behind `token` and the token of what follows, which is
-    empty at the end; it raises `ValueError` for a token that is none.
+    `fetch(token, limit)` returns up to `limit` items after `token` and the token of the next page, which is
+    empty at the end. It raises `ValueError` for an invalid token.
     """
     limit = min(request.page_size, LARGEST_PAGE) or MOST_WHOLE
     items, token = list[T](), request.page_token
@@ -34,9 +34,7 @@ async def paged(
         try:
             more, token = await fetch(token, limit - len(items))
         except ValueError:
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, "page_token is none that an answer gave; begin without one"
-            )
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "page_token is invalid; start without one")
         items += more
         if request.page_size or not token:
             return items, token
@@ -48,13 +46,13 @@ async def paged(
 
 
 def part(items: Sequence[T], token: str, limit: int) -> tuple[list[T], str]:
-    """Return what of a list in memory is behind `token`, which is a place in it.
+    """Return a page of a list in memory; `token` is an index.
 
     Raises:
-        ValueError: the token is none.
+        ValueError: the token is invalid.
     """
     begin = int(token or "0")
     if begin < 0:
-        raise ValueError(f"no place in a list: {token}")
+        raise ValueError(f"not an index of a list: {token}")
     end = begin + limit
     return list(items[begin:end]), str(end) if end < len(items) else ""

@@ -1,6 +1,6 @@
-"""What policies did on the plant, over the episodes that only judge.
+"""Scores of policies on the plant, from evaluation episodes.
 
-An episode counts for a policy if no other acted in it, and if its success can be told.
+An episode counts for a policy if no other policy acted in it, and if its success can be judged.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ ScoreEpisode = Callable[[RecordedEpisode], Score]
 
 
 class Outcome(NamedTuple):
-    """One judged episode: the plant, and what came of it."""
+    """Plant, cost and success of one judged episode."""
 
     plant: str
     cost: float
@@ -30,14 +30,14 @@ class Outcome(NamedTuple):
 
 @dataclasses.dataclass
 class PlantRecord:
-    """What one policy did on plants: judged episodes, and how many are not judged."""
+    """The record of one policy on plants: judged episodes, and the number of others."""
 
     version: str
     outcomes: list[Outcome] = dataclasses.field(default_factory=list)
     not_judged: int = 0
 
     def on(self, plants: Iterable[str]) -> "PlantRecord":
-        """Return what it did on some plants alone."""
+        """Return the record on some plants only."""
         return PlantRecord(
             self.version, [o for o in self.outcomes if o.plant in set(plants)], self.not_judged
         )
@@ -49,11 +49,11 @@ class PlantRecord:
 
     @property
     def successes(self) -> int:
-        """How many judged episodes succeeded."""
+        """Number of judged episodes that succeeded."""
         return sum(outcome.success for outcome in self.outcomes)
 
     def message(self) -> v1.PolicyScore:
-        """Return it with 95 % intervals: Wilson's for the success, Student's t for the mean cost."""
+        """Return the scores with 95 % intervals: Wilson's for success, Student's t for the mean cost."""
         score = v1.PolicyScore(
             policy_version=self.version, episodes=len(self.outcomes), not_judged=self.not_judged
         )
@@ -72,29 +72,30 @@ class PlantRecord:
 
 
 class PlantScores:
-    """What policies did in the evaluation episodes of a store; a session is read anew once it has more.
+    """Records of all policies in a store. A session is read again when it has grown.
 
-    Those whose task is a file are read each time, for the file may change, and what it calls a success.
+    Sessions whose task is a file are read each time, because the file, and thus its criterion of success, may
+    change.
     """
 
     def __init__(self, store: ExperienceStore, score: ScoreEpisode) -> None:
         self._store, self._score = store, score
         self._kept: dict[str, tuple[int, list[tuple[str, Outcome | None]]]] = {}
-        """By session: how many steps judge, and of each episode the version and what came of it."""
+        """By session: the number of evaluation steps, and the version and outcome of each episode."""
         self._lock = threading.Lock()
 
     def everything(self) -> dict[str, PlantRecord]:
-        """Return what each policy did, by version."""
+        """Return the record of each policy, by version."""
         with self._lock:
             return self._everything()
 
     def of(self, wanted: Selection) -> dict[str, PlantRecord]:
-        """Return what each policy did in the evaluation episodes of a selection, by version."""
+        """Return the record of each policy in the evaluation episodes of a selection, by version."""
         if wanted == EVERYTHING:
             return self.everything()
         wanted = dataclasses.replace(wanted, purpose=EVALUATE)
         found: dict[str, PlantRecord] = {}
-        for session in self._store.evaluated(wanted):  # one in memory at a time
+        for session in self._store.evaluated(wanted):  # one session in memory at a time
             one = dataclasses.replace(wanted, sessions=(session.session,))
             _add(found, self._read(one, session.plant))
         return found
@@ -113,7 +114,7 @@ class PlantScores:
         return found
 
     def _read(self, wanted: Selection, plant: str) -> list[tuple[str, Outcome | None]]:
-        """Return, of each episode in which one policy alone acted, its version and what came of it."""
+        """Return version and outcome of each episode in which only one policy acted."""
         found = []
         for episode in self._store.episodes(wanted):
             if len(episode.policy_versions) == 1:
@@ -133,9 +134,10 @@ def _add(found: dict[str, PlantRecord], outcomes: list[tuple[str, Outcome | None
 
 
 def why_worse(candidate: PlantRecord, present: PlantRecord) -> str:
-    """Return in what the present policy did significantly better on the plants that both drove; else empty.
+    """Return how the present policy is significantly better on plants that both drove; empty if not.
 
-    Successes are compared by Fisher's exact test; where these do not differ, costs by Welch's t-test.
+    Success rates are compared by Fisher's exact test. If they do not differ, costs are compared by Welch's
+    t-test.
     """
     plants = {outcome.plant for outcome in candidate.outcomes} & {
         outcome.plant for outcome in present.outcomes

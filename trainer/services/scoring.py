@@ -1,6 +1,6 @@
-"""Score recorded episodes by their task; there is no reward on the wire.
+"""Scores of recorded episodes, computed from their task. There is no reward on the wire.
 
-JAX is imported by the first episode, not before: a trainer listens sooner that way.
+JAX is imported with the first episode, so that a trainer starts sooner.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Score(NamedTuple):
-    """Cost (sum over the episode), success, and whether that can be told."""
+    """Cost (sum over the episode), success, and whether success can be judged."""
 
     cost: float
     success: bool
@@ -27,12 +27,12 @@ class Score(NamedTuple):
 
 UNKNOWN = Score(math.nan, False, False)
 MOST_KEPT = 100_000
-"""Scores in memory, some 20 MB."""
+"""Cached scores, some 20 MB."""
 
 
 SHORTEST = 64
-"""Episodes are scored as if they were as long as the next power of two from here on: recorded ones have any
-length, each would be compiled for itself, and what is compiled is never given back."""
+"""Episodes are padded to a power of two, from this length on. Recorded episodes have arbitrary lengths, each
+of which would be compiled, and compiled code is never freed."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -47,7 +47,7 @@ def _cost(task: "Task") -> Callable:
 
 @functools.lru_cache(maxsize=16)
 def _success(task: "Task", steps: int) -> Callable:
-    """Return `x[steps + 1, n] -> success`, compiled, and forgotten after so many others."""
+    """Return `x[steps + 1, n] -> success`, compiled; a few lengths are cached."""
     import jax
 
     from trainer.learning.evaluation import succeeded
@@ -61,13 +61,13 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 
 
 class Scorer:
-    """Scores episodes, each once for as long as neither it nor its task changes."""
+    """Scores episodes, with a cache of those that have not changed."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], tuple[int, Task, Score]] = {}
 
     def task(self, name: str) -> "Task | None":
-        """Return the task called `name` as it is now; None if its file is gone, or is no task any more."""
+        """Return the task called `name`; None if its file is missing or invalid."""
         from trainer.tasks import load_task
 
         with contextlib.suppress(ValueError):
@@ -75,7 +75,7 @@ class Scorer:
         return None
 
     def __call__(self, episode: RecordedEpisode) -> Score:
-        """Return the score; where the task's file is gone, or describes another plant, the cost is NaN."""
+        """Return the score; the cost is NaN if the task's file is missing or describes another plant."""
         task = self.task(episode.task)
         if task is None:
             return UNKNOWN
@@ -91,9 +91,9 @@ class Scorer:
 
 
 def score_episode(episode: RecordedEpisode, task: "Task") -> Score:
-    """Score `episode`: one that terminated is no success; a shorter one than the task's is not judged.
+    """Score `episode`. A terminated one is no success; one shorter than the task's is not judged.
 
-    One that has not ended may grow with every look: it is judged by its first steps, as many as a task has.
+    An episode that has not ended is judged by its first steps, as many as an episode of the task has.
     """
     if (episode.x.shape[1], episode.u.shape[1]) != (len(task.state_names), len(task.action_names)):
         return UNKNOWN

@@ -49,7 +49,7 @@ EpisodeCounts = dict[tuple[str, int], dict[str, Any]]
 
 
 class ExperienceStore:
-    """Transitions by `(session, sequence)`; appending one twice changes nothing."""
+    """Transitions by `(session, sequence)`. Appending one twice changes nothing."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -60,7 +60,7 @@ class ExperienceStore:
             return _watermarks(connection, [session]).get(session, 0)
 
     def session(self, name: str) -> SessionInfo | None:
-        """Return what was told of a session; None if it is not known."""
+        """Return a session; None if it is unknown."""
         with reading(self._engine) as connection:
             row = connection.execute(sa.select(SESSIONS).where(SESSIONS.c.id == name)).first()
         return to_session(row) if row else None
@@ -70,7 +70,7 @@ class ExperienceStore:
     ) -> list[SessionSummary]:
         """Return what is stored of the sessions that have episodes of a selection, oldest first.
 
-        Of policies and watermarks nothing is asked.
+        `policies` and `watermarks` of the selection are ignored.
         """
         with reading(self._engine) as connection:
             return session_page(connection, wanted, after, limit)
@@ -123,14 +123,14 @@ class ExperienceStore:
     def episode_places(
         self, wanted: Selection, after: EpisodeKey | None, limit: int | None
     ) -> list[EpisodePlace]:
-        """Return where up to `limit` episodes of a selection are; of policies nothing is asked."""
+        """Return the places of up to `limit` episodes; `policies` and `watermarks` are ignored."""
         with reading(self._engine) as connection:
             return episode_places(connection, wanted, after, limit)
 
     def read_episodes(
         self, places: Sequence[EpisodePlace], watermarks: dict[str, int]
     ) -> Iterator[RecordedEpisode]:
-        """Yield the episodes at some places, as far as they are there and the watermarks let."""
+        """Yield the episodes at some places, up to the watermarks; deleted ones are skipped."""
         with reading(self._engine) as connection:
             yield from read_episodes(connection, places, watermarks)
 
@@ -144,7 +144,7 @@ class ExperienceStore:
             return [Judging(name, task, plant, int(steps)) for name, task, plant, steps in rows]
 
     def has_data(self, wanted: Selection) -> bool:
-        """Return whether anything is recorded; of policies and watermarks nothing is asked."""
+        """Return whether there are episodes; `policies` and `watermarks` are ignored."""
         query = selected(sa.select(EPISODES.c.episode), wanted).limit(1)
         with reading(self._engine) as connection:
             return connection.execute(query).first() is not None

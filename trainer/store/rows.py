@@ -67,10 +67,10 @@ def to_transition(row: sa.Row) -> Transition:
 
 
 class EpisodeRows:
-    """One episode from its transitions' rows, of which no more is kept than what the record needs."""
+    """Builds an episode from rows of transitions, keeping only what the record needs."""
 
     def __init__(self, row: sa.Row) -> None:
-        """Begin with the first row, which has its session's task and control step too."""
+        """Start with the first row, which includes the task and control step of its session."""
         self._first = self._last = row
         self._x, self._u = bytearray(), bytearray()
         self._versions: dict[str, None] = {}
@@ -78,7 +78,7 @@ class EpisodeRows:
         self.steps = 0
 
     def add(self, row: sa.Row) -> None:
-        """Add the next row, the first one too."""
+        """Add the next row; call this for the first row too."""
         self._x += row.x
         self._u += row.u_applied
         if row.policy_version:

@@ -10,18 +10,18 @@ from trainer.store.rows import EpisodeRows, to_session
 from trainer.store.schema import EPISODES, SESSIONS, TAGS, TRANSITIONS
 
 STEPS = 20_000
-"""Transitions of the episodes that one query reads, and one episode more."""
+"""Limit of transitions read in one query, which may exceed it by one episode."""
 PART = 500
-"""Sessions or episodes that are named in one query."""
+"""Limit of sessions or episodes named in one query."""
 
 SessionKey = tuple[int, str]
-"""Where a page of sessions begins, exclusive: when the session began, and its id."""
+"""Position before a page of sessions: begin and id of the last session."""
 EpisodeKey = tuple[str, int]
-"""Where a page of episodes begins, exclusive: session, and the episode's first sequence number."""
+"""Position before a page of episodes: session and first sequence number of the last episode."""
 
 
 class EpisodePlace(NamedTuple):
-    """Where a recorded episode is found, of what task, and how many steps it has by now."""
+    """Session, position, present length and task of a recorded episode."""
 
     session: str
     first_sequence: int
@@ -31,12 +31,12 @@ class EpisodePlace(NamedTuple):
 
     @property
     def key(self) -> EpisodeKey:
-        """Where a page begins that goes on behind this episode."""
+        """The position of this episode in pages."""
         return self.session, self.first_sequence
 
 
 def selected(query: sa.Select, wanted: Selection) -> sa.Select:
-    """Restrict a query to the episodes of a selection, as far as the database knows."""
+    """Restrict a query to the episodes of a selection; `policies` and `watermarks` are ignored."""
     query = query.select_from(EPISODES).join(SESSIONS, SESSIONS.c.id == EPISODES.c.session)
     names = wanted.sessions or tuple(wanted.watermarks)
     conditions = [
@@ -54,7 +54,7 @@ def selected(query: sa.Select, wanted: Selection) -> sa.Select:
 def session_page(
     connection: sa.Connection, wanted: Selection, after: SessionKey | None, limit: int | None
 ) -> list[SessionSummary]:
-    """Return sessions that have episodes of a selection, oldest first; of policies nothing is asked."""
+    """Return sessions with episodes of a selection, oldest first; `policies` and `watermarks` are ignored."""
     having = selected(sa.select(EPISODES.c.session), wanted)
     query = sa.select(SESSIONS).where(SESSIONS.c.id.in_(having))
     if after is not None:
@@ -72,7 +72,7 @@ def session_page(
 def episode_places(
     connection: sa.Connection, wanted: Selection, after: EpisodeKey | None, limit: int | None
 ) -> list[EpisodePlace]:
-    """Return where the episodes of a selection are, by session and sequence; of policies nothing is asked."""
+    """Return the places of episodes, by session and sequence; `policies` and `watermarks` are ignored."""
     place = (EPISODES.c.session, EPISODES.c.first_sequence)
     query = selected(sa.select(*place, EPISODES.c.episode, EPISODES.c.steps, SESSIONS.c.task), wanted)
     if after is not None:
@@ -83,9 +83,9 @@ def episode_places(
 def read_episodes(
     connection: sa.Connection, places: Sequence[EpisodePlace], watermarks: dict[str, int]
 ) -> Iterator[RecordedEpisode]:
-    """Yield the episodes at some places, in their order, as far as the watermarks let.
+    """Yield the episodes at some places, in their order, up to the watermarks.
 
-    Of any that is gone nothing is yielded. One that has grown meanwhile is read with what it has now.
+    Deleted episodes are skipped. Episodes that have grown are read as they are now.
     """
     for part in _parts_of_steps(places):
         found = _read(connection, part, watermarks)
@@ -163,5 +163,5 @@ def _parts(rows: Any) -> list[list[str]]:
 
 
 def by_policy(versions: Sequence[str], policies: tuple[str, ...]) -> bool:
-    """Return whether one of the versions that acted is among `policies`: versions, or their first digits."""
+    """Return whether one of `versions` begins with one of `policies`; True if there are no `policies`."""
     return not policies or any(v.startswith(p) for v in versions for p in policies)

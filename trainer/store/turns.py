@@ -1,4 +1,4 @@
-"""Turns at something that one at a time may have, in the order in which they were asked for."""
+"""A fair lock, which is granted in the order of requests."""
 
 import collections
 import contextlib
@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 
 class Turns:
-    """A lock that nobody overtakes at.
+    """A fair lock for writers of an SQLite database.
 
-    SQLite lets writers wait by sleeping, up to 100 ms at a time, and whoever happens to be awake comes next:
-    one who writes a lot shuts out those who write little. Threads of one process can do better.
+    SQLite's own waiting polls with sleeps of up to 100 ms, so a busy writer starves others.
     """
 
     def __init__(self) -> None:
@@ -20,7 +19,7 @@ class Turns:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for all who came before."""
+        """Hold the lock, after all earlier requests."""
         with self._lock:
             mine = threading.Event() if self._taken else None
             if mine is not None:
