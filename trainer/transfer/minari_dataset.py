@@ -21,6 +21,7 @@ from google.protobuf.json_format import ParseError
 from minari.data_collector import EpisodeBuffer
 
 from protos.hds import v1
+from trainer.transfer.hdf5_sizes import check_sizes
 from trainer.transfer.recording import (
     NotARecording,
     Recording,
@@ -107,6 +108,7 @@ def read(directory: Path) -> tuple[list[Recording], list[str]]:
     else:
         raise NotARecording(f"{directory} was not exported by HDS (its metadata lack {KEY!r}); give --task")
     try:
+        check_sizes(data)
         return _recordings(data, json.loads(metadata[key])), notes
     except NotARecording:
         raise

@@ -19,8 +19,9 @@ from trainer.dynamics.windows import Motion
 from trainer.logs.log_format import LARGEST, Column, LogFormat
 from trainer.logs.resample import ALIKE
 from trainer.tasks.task import Task
+from trainer.transfer.hdf5_sizes import check_sizes
 from trainer.transfer.minari_dataset import UNREADABLE, data_below
-from trainer.transfer.recording import damaged
+from trainer.transfer.recording import NotARecording, damaged
 
 ROUNDING = 1e-6
 """Actions that exceed [-1, 1] by no more are rounded into it."""
@@ -42,8 +43,11 @@ def read(
     """
     data = data_below(directory)
     try:
+        check_sizes(data)
         dataset = minari.MinariDataset(data)
         episodes = list(dataset.iterate_episodes())
+    except NotARecording:
+        raise
     except (*UNREADABLE, gym.error.Error, ImportError) as error:
         raise damaged(data, "Minari dataset", error) from error
     convert, notes = _conversion(directory, dataset, task, layout)
