@@ -4,6 +4,7 @@ pytest -s -m slow tests/test_damaged_logs.py       10 000 variants of each kind,
 """
 
 import collections
+import resource
 import time
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from trainer.transfer.from_log import from_csv, from_parquet
 from trainer.transfer.recording import Recording
 
 PENDULUM = load_task("pendulum")
-LONGEST_S = 20.0
+LONGEST_S, LARGEST_MB = 20.0, 1_000
 ENCODINGS = ("utf-16", "utf-16-le", "utf-32", "cp037", "cp1252", "utf-7")
 KINDS = ("csv", "blanks", "parquet", "lerobot", "minari", "mcap")
 
@@ -119,4 +120,7 @@ def test_a_damaged_log_of_another_maker_is_told_in_one_line_or_read(kind: str, t
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_thousand_damaged_logs_of_other_makers_are_told_or_read(kind: str, tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{kind}: {dict(outcomes(kind, tmp_path / 'their', 10_000))}")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+    assert grown < LARGEST_MB, "a file of some kilobytes takes no gigabytes to refuse"

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import h5py
 import minari
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from trainer.logs.log_format import LogFormat, read_format
 from trainer.tasks import load_task
 from trainer.transfer import minari_log
 from trainer.transfer.from_log import recorded
+from trainer.transfer.hdf5_sizes import check_sizes
 from trainer.transfer.recording import Recording
 
 PENDULUM = load_task("pendulum")
@@ -197,3 +199,24 @@ def test_a_dataset_of_others_that_is_damaged_is_refused_in_one_line(tmp_path: Pa
         with pytest.raises(ValueError, match=r"theirs.* is no Minari dataset, or a damaged one") as error:
             minari_log.read(theirs, PENDULUM, None)
         assert "\n" not in str(error.value)
+
+
+def test_data_that_a_damaged_dataset_only_declares_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    """Reading them took 23 GB for one bit, and the kernel ended the process."""
+    pushes = np.zeros((40, 1), np.float32)
+    root = dataset(tmp_path, [buffer(0, pushes)], box(-2.0, 2.0))
+    (file,) = root.rglob("*.hdf5")
+    with h5py.File(file, "r+") as data:
+        del data["episode_0/terminations"]
+        data.create_dataset("episode_0/terminations", (1 << 40,), bool, chunks=(40,))
+    with pytest.raises(ValueError, match="episode_0/terminations declares 1099511627776 bytes, of which the"):
+        minari_log.read(root, PENDULUM, None)
+
+
+def test_compressed_data_that_are_all_there_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "main_data.hdf5"
+    with h5py.File(file, "w") as data:
+        zeros = np.zeros(100 << 20, np.uint8)
+        data.create_dataset("zeros", data=zeros, chunks=(1 << 20,), compression="gzip", compression_opts=9)
+    assert file.stat().st_size < 1 << 20
+    check_sizes(tmp_path)
