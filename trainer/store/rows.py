@@ -69,9 +69,10 @@ def to_transition(row: sa.Row) -> Transition:
 class EpisodeRows:
     """Builds an episode from rows of transitions, keeping only what the record needs."""
 
-    def __init__(self, row: sa.Row) -> None:
-        """Start with the first row, which includes the task and control step of its session."""
+    def __init__(self, row: sa.Row, task: str, control_dt_s: float) -> None:
+        """Start with the first row, and the task and control step [s] of its session."""
         self._first = self._last = row
+        self._task, self._control_dt_s = task, control_dt_s
         self._x, self._u = bytearray(), bytearray()
         self._versions: dict[str, None] = {}
         self._fallback_steps = 0
@@ -92,13 +93,13 @@ class EpisodeRows:
         first, last = self._first, self._last
         return RecordedEpisode(
             session=first.session,
-            task=first.task,
+            task=self._task,
             episode=first.episode,
             purpose=first.purpose,
             first_sequence=first.sequence,
             x=_unpack(bytes(self._x) + last.x_next).reshape(self.steps + 1, -1),
             u=_unpack(bytes(self._u)).reshape(self.steps, -1),
-            control_dt_s=first.control_dt_s,
+            control_dt_s=self._control_dt_s,
             terminated=last.terminated,
             truncated=last.truncated,
             policy_versions=tuple(self._versions),

@@ -25,9 +25,11 @@ class EpisodePlace(NamedTuple):
 
     session: str
     first_sequence: int
+    end_sequence: int
     episode: int
     steps: int
     task: str
+    control_dt_s: float
 
     @property
     def key(self) -> EpisodeKey:
@@ -38,25 +40,32 @@ class EpisodePlace(NamedTuple):
 def selected(query: sa.Select, wanted: Selection) -> sa.Select:
     """Restrict a query to the episodes of a selection; `policies` and `watermarks` are ignored."""
     query = query.select_from(EPISODES).join(SESSIONS, SESSIONS.c.id == EPISODES.c.session)
+    return query.where(*_of_sessions(wanted), *_of_episodes(wanted))
+
+
+def _of_episodes(wanted: Selection) -> list[sa.ColumnElement[bool]]:
+    return [EPISODES.c.purpose == wanted.purpose] if wanted.purpose else []
+
+
+def _of_sessions(wanted: Selection) -> list[sa.ColumnElement[bool]]:
     names = wanted.sessions or tuple(wanted.watermarks)
     conditions = [
         (wanted.task, SESSIONS.c.task == wanted.task),
-        (wanted.purpose, EPISODES.c.purpose == wanted.purpose),
         (names, SESSIONS.c.id.in_(names)),
         (wanted.tags, SESSIONS.c.id.in_(sa.select(TAGS.c.session).where(TAGS.c.tag.in_(wanted.tags)))),
         (wanted.plants, SESSIONS.c.plant.in_(wanted.plants)),
         (wanted.since_ns, SESSIONS.c.begun_ns >= wanted.since_ns),
         (wanted.until_ns, SESSIONS.c.begun_ns < wanted.until_ns),
     ]
-    return query.where(*(condition for given, condition in conditions if given))
+    return [condition for given, condition in conditions if given]
 
 
 def session_page(
     connection: sa.Connection, wanted: Selection, after: SessionKey | None, limit: int | None
 ) -> list[SessionSummary]:
     """Return sessions with episodes of a selection, oldest first; `policies` and `watermarks` are ignored."""
-    having = selected(sa.select(EPISODES.c.session), wanted)
-    query = sa.select(SESSIONS).where(SESSIONS.c.id.in_(having))
+    episodes = sa.exists().where(EPISODES.c.session == SESSIONS.c.id, *_of_episodes(wanted))
+    query = sa.select(SESSIONS).where(*_of_sessions(wanted), episodes)
     if after is not None:
         query = query.where(sa.tuple_(SESSIONS.c.begun_ns, SESSIONS.c.id) > sa.tuple_(*after))
     rows = connection.execute(query.order_by(SESSIONS.c.begun_ns, SESSIONS.c.id).limit(limit)).all()
@@ -73,11 +82,12 @@ def episode_places(
     connection: sa.Connection, wanted: Selection, after: EpisodeKey | None, limit: int | None
 ) -> list[EpisodePlace]:
     """Return the places of episodes, by session and sequence; `policies` and `watermarks` are ignored."""
-    place = (EPISODES.c.session, EPISODES.c.first_sequence)
-    query = selected(sa.select(*place, EPISODES.c.episode, EPISODES.c.steps, SESSIONS.c.task), wanted)
+    position = (EPISODES.c.session, EPISODES.c.first_sequence)
+    columns = (*position, EPISODES.c.end_sequence, EPISODES.c.episode, EPISODES.c.steps)
+    query = selected(sa.select(*columns, SESSIONS.c.task, SESSIONS.c.control_dt_s), wanted)
     if after is not None:
-        query = query.where(sa.tuple_(*place) > sa.tuple_(*after))
-    return [EpisodePlace(*row) for row in connection.execute(query.order_by(*place).limit(limit))]
+        query = query.where(sa.tuple_(*position) > sa.tuple_(*after))
+    return [EpisodePlace(*row) for row in connection.execute(query.order_by(*position).limit(limit))]
 
 
 def read_episodes(
@@ -85,7 +95,7 @@ def read_episodes(
 ) -> Iterator[RecordedEpisode]:
     """Yield the episodes at some places, in their order, up to the watermarks.
 
-    Deleted episodes are skipped. Episodes that have grown are read as they are now.
+    Deleted episodes are skipped. Of episodes that have grown since, the steps at that time are read.
     """
     for part in _parts_of_steps(places):
         found = _read(connection, part, watermarks)
@@ -107,29 +117,27 @@ def _parts_of_steps(places: Sequence[EpisodePlace]) -> Iterator[list[EpisodePlac
 def _read(
     connection: sa.Connection, places: list[EpisodePlace], watermarks: dict[str, int]
 ) -> dict[EpisodeKey, EpisodeRows]:
-    numbers = sa.tuple_(EPISODES.c.session, EPISODES.c.episode)
+    columns = (TRANSITIONS.c.session, EPISODES.c.first_sequence, EPISODES.c.end_sequence, EPISODES.c.episode)
+    asked = sa.values(*(sa.column(column.name, column.type) for column in columns), name="asked")
+    asked = asked.data([(p.session, p.first_sequence, p.end_sequence, p.episode) for p in places]).cte()
+    within = sa.and_(
+        TRANSITIONS.c.session == asked.c.session,
+        TRANSITIONS.c.sequence.between(asked.c.first_sequence, asked.c.end_sequence - 1),
+        TRANSITIONS.c.episode == asked.c.episode,
+    )
     query = (
-        sa.select(TRANSITIONS, SESSIONS.c.task, SESSIONS.c.control_dt_s, EPISODES.c.first_sequence)
-        .select_from(EPISODES)
-        .join(SESSIONS, SESSIONS.c.id == EPISODES.c.session)
-        .join(
-            TRANSITIONS,
-            sa.and_(
-                TRANSITIONS.c.session == EPISODES.c.session,
-                TRANSITIONS.c.sequence.between(EPISODES.c.first_sequence, EPISODES.c.end_sequence - 1),
-                TRANSITIONS.c.episode == EPISODES.c.episode,
-            ),
-        )
-        .where(numbers.in_([(place.session, place.episode) for place in places]))
+        sa.select(TRANSITIONS, asked.c.first_sequence)
+        .select_from(asked.outerjoin(TRANSITIONS, within))  # an inner join may be turned round: a full scan
         .order_by(TRANSITIONS.c.session, TRANSITIONS.c.sequence)
     )
+    by_key = {place.key: place for place in places}
     found: dict[EpisodeKey, EpisodeRows] = {}
     for row in connection.execute(query):
-        if watermarks and row.sequence >= watermarks.get(row.session, 0):
+        if row.session is None or (watermarks and row.sequence >= watermarks.get(row.session, 0)):
             continue
         key = (row.session, row.first_sequence)
         if key not in found:
-            found[key] = EpisodeRows(row)
+            found[key] = EpisodeRows(row, by_key[key].task, by_key[key].control_dt_s)
         found[key].add(row)
     return found
 
