@@ -13,10 +13,12 @@ import numpy as np
 from protos.hds import v1
 from trainer.services.scoring import Score
 from trainer.store.experience import ExperienceStore
-from trainer.store.records import EVALUATE, EVERYTHING, RecordedEpisode, Selection
+from trainer.store.records import EVALUATE, EVERYTHING, Judging, RecordedEpisode, Selection
 from trainer.tasks import is_file
 
 CONFIDENCE = 0.95
+TOGETHER = 500
+"""Sessions that are read in one query."""
 ScoreEpisode = Callable[[RecordedEpisode], Score]
 
 
@@ -101,26 +103,43 @@ class PlantScores:
         return found
 
     def _everything(self) -> dict[str, PlantRecord]:
+        sessions, before = self._store.evaluated(), self._kept
+        known = {
+            one.session: before[one.session]
+            for one in sessions
+            if one.session in before and before[one.session][0] == one.steps and not is_file(one.task)
+        }
+        missing = [one for one in sessions if one.session not in known]
+        for at in range(0, len(missing), TOGETHER):
+            part = missing[at : at + TOGETHER]
+            read = self._read_sessions(part)
+            known |= {one.session: (one.steps, read[one.session]) for one in part}
         found: dict[str, PlantRecord] = {}
-        kept, before = {}, self._kept
-        for name, task, plant, steps in self._store.evaluated():
-            known = before.get(name)
-            if known is None or known[0] != steps or is_file(task):
-                wanted = Selection(sessions=(name,), purpose=EVALUATE)
-                known = steps, self._read(wanted, plant)
-            kept[name] = known
-            _add(found, known[1])
-        self._kept = kept
+        for one in sessions:
+            _add(found, known[one.session][1])
+        self._kept = known
         return found
+
+    def _read_sessions(self, sessions: list[Judging]) -> dict[str, list[tuple[str, Outcome | None]]]:
+        """Return, by session, version and outcome of each episode in which only one policy acted."""
+        found = {one.session: list[tuple[str, Outcome | None]]() for one in sessions}
+        plants = {one.session: one.plant for one in sessions}
+        for episode in self._store.episodes(Selection(sessions=tuple(found), purpose=EVALUATE)):
+            if len(episode.policy_versions) == 1:
+                outcome = self._outcome(episode, plants[episode.session])
+                found[episode.session].append((episode.policy_versions[0], outcome))
+        return found
+
+    def _outcome(self, episode: RecordedEpisode, plant: str) -> Outcome | None:
+        scored = self._score(episode)
+        return Outcome(plant, scored.cost, scored.success) if scored.judged else None
 
     def _read(self, wanted: Selection, plant: str) -> list[tuple[str, Outcome | None]]:
         """Return version and outcome of each episode in which only one policy acted."""
         found = []
         for episode in self._store.episodes(wanted):
             if len(episode.policy_versions) == 1:
-                scored = self._score(episode)
-                outcome = Outcome(plant, scored.cost, scored.success) if scored.judged else None
-                found.append((episode.policy_versions[0], outcome))
+                found.append((episode.policy_versions[0], self._outcome(episode, plant)))
         return found
 
 
