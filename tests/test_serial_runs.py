@@ -56,7 +56,9 @@ def test_a_serial_port_belongs_to_one_run_whatever_its_rig_is_called(
 ) -> None:
     with simulated_firmware(tmp_path) as (line, _):
         rig = Rig(programs, publish, tmp_path, line)
-        program = rig.driving("--collect", "600", "--rig", "left")
+        waiting = ["--phases", "-", "--events", "--rig", "left"]  # it has the port, and drives nothing yet
+        program = programs.start("real_env", *rig.words, *waiting)
+        next(event for event in program.events(60.0) if event["event"] == "ready")
         words = [
             str(tmp_path / "other.sqlite") if word.endswith("spool.sqlite") else word for word in rig.words
         ]
