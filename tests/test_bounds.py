@@ -200,6 +200,7 @@ def test_the_queue_of_jobs_has_an_end(programs: Programs) -> None:
 
 
 def workers_of(trainer: int) -> list[psutil.Process]:
+    """The trainer's workers that execute their program: just forked, one still shows the trainer's."""
     children = psutil.Process(trainer).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
@@ -210,6 +211,7 @@ def test_a_frozen_worker_is_ended_and_the_next_job_runs(programs: Programs) -> N
     options = v1.TrainingOptions(task=TASK.name, epochs=1, label="x", gate_off=True)
     job = client.start_training(options)
     eventually(lambda: client.job(job.id).state == v1.JOB_STATE_RUNNING)
+    eventually(lambda: len(workers_of(program.process.pid)) == 1)
     (worker,) = workers_of(program.process.pid)
     os.kill(worker.pid, signal.SIGSTOP)
     eventually(lambda: client.job(job.id).state == v1.JOB_STATE_FAILED)
