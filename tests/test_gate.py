@@ -187,11 +187,11 @@ def record(
 ) -> PlantRecord:
     random = np.random.default_rng(len(version))
     outcomes = [Outcome(plant, cost + float(random.normal()), k < successes) for k in range(episodes)]
-    return PlantRecord(version, outcomes)
+    return PlantRecord(version, tuple(outcomes))
 
 
 def test_what_a_policy_did_on_the_plant_has_intervals() -> None:
-    score = record("a", 30, 32).message()
+    score = record("a", 30, 32).message
     assert score.success == pytest.approx(0.9375)
     assert (score.success_low, score.success_high) == (
         pytest.approx(0.799, abs=2e-3),

@@ -133,7 +133,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
 
         async def fetch(token: str, limit: int) -> tuple[list[v1.PolicyScore], str]:
             some, following = part(records, token, limit)
-            return [await asyncio.to_thread(record.message) for record in some], following
+            return await asyncio.to_thread(lambda: [record.message for record in some]), following
 
         scores, token = await paged(request, context, fetch)
         return v1.ScorePoliciesResponse(scores=scores, next_page_token=token)

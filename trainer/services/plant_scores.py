@@ -4,22 +4,25 @@ An episode counts for a policy if no other policy acted in it, and if its succes
 """
 
 import dataclasses
+import functools
 import threading
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from protos.hds import v1
-from trainer.services.scoring import Score
+from trainer.services.scoring import Scorer
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import EVALUATE, EVERYTHING, Judging, RecordedEpisode, Selection
-from trainer.tasks import is_file
+
+if TYPE_CHECKING:
+    from trainer.tasks.task import Task
 
 CONFIDENCE = 0.95
+T = TypeVar("T")
 TOGETHER = 500
 """Sessions that are read in one query."""
-ScoreEpisode = Callable[[RecordedEpisode], Score]
 
 
 class Outcome(NamedTuple):
@@ -30,19 +33,22 @@ class Outcome(NamedTuple):
     success: bool
 
 
-@dataclasses.dataclass
+Scored = tuple[tuple[str, Outcome | None], ...]
+"""Policy and outcome of each episode of a session in which only one policy acted; None: not judged."""
+
+
+@dataclasses.dataclass(frozen=True)
 class PlantRecord:
     """The record of one policy on plants: judged episodes, and the number of others."""
 
     version: str
-    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    outcomes: tuple[Outcome, ...] = ()
     not_judged: int = 0
 
     def on(self, plants: Iterable[str]) -> "PlantRecord":
         """Return the record on some plants only."""
-        return PlantRecord(
-            self.version, [o for o in self.outcomes if o.plant in set(plants)], self.not_judged
-        )
+        outcomes = tuple(outcome for outcome in self.outcomes if outcome.plant in set(plants))
+        return PlantRecord(self.version, outcomes, self.not_judged)
 
     @property
     def costs(self) -> np.ndarray:
@@ -54,8 +60,9 @@ class PlantRecord:
         """Number of judged episodes that succeeded."""
         return sum(outcome.success for outcome in self.outcomes)
 
+    @functools.cached_property
     def message(self) -> v1.PolicyScore:
-        """Return the scores with 95 % intervals: Wilson's for success, Student's t for the mean cost."""
+        """The scores with 95 % intervals: Wilson's for success, Student's t for the mean cost."""
         score = v1.PolicyScore(
             policy_version=self.version, episodes=len(self.outcomes), not_judged=self.not_judged
         )
@@ -73,83 +80,153 @@ class PlantRecord:
         return score
 
 
-class PlantScores:
-    """Records of all policies in a store. A session is read again when it has grown.
+class _Session(NamedTuple):
+    """The task of a session, and the policies that have scored episodes in it."""
 
-    Sessions whose task is a file are read each time, because the file, and thus its criterion of success, may
-    change.
+    task: str
+    policies: tuple[str, ...]
+
+
+class PlantScores:
+    """Records of all policies in a store, kept up to date: only sessions that have changed are read again.
+
+    If the file of a task has changed, and with it perhaps the criterion of success, the sessions of that task
+    are read again. Thread-safe.
     """
 
-    def __init__(self, store: ExperienceStore, score: ScoreEpisode) -> None:
+    def __init__(self, store: ExperienceStore, score: Scorer) -> None:
         self._store, self._score = store, score
-        self._kept: dict[str, tuple[int, list[tuple[str, Outcome | None]]]] = {}
-        """By session: the number of evaluation steps, and the version and outcome of each episode."""
         self._lock = threading.Lock()
+        self._changed = _ChangedSessions()
+        store.on_change(self._changed.add)
+        self._sessions: dict[str, _Session] | None = None
+        """By id; None before the first reading."""
+        self._tasks: dict[str, Task | None] = {}
+        """The tasks by which these sessions were scored, by name."""
+        self._scored: dict[str, dict[str, Scored]] = {}
+        """Scored episodes by policy and session."""
+        self._records: dict[str, PlantRecord] = {}
 
     def everything(self) -> dict[str, PlantRecord]:
         """Return the record of each policy, by version."""
         with self._lock:
-            return self._everything()
+            changed = self._changed.take()
+            try:
+                self._update(changed)
+            except BaseException:
+                self._changed.add(changed)
+                raise
+            return dict(self._records)
 
     def of(self, wanted: Selection) -> dict[str, PlantRecord]:
         """Return the record of each policy in the evaluation episodes of a selection, by version."""
         if wanted == EVERYTHING:
             return self.everything()
         wanted = dataclasses.replace(wanted, purpose=EVALUATE)
-        found: dict[str, PlantRecord] = {}
+        by_policy: dict[str, dict[str, Scored]] = {}
         for session in self._store.evaluated(wanted):  # one session in memory at a time
             one = dataclasses.replace(wanted, sessions=(session.session,))
-            _add(found, self._read(one, session.plant))
-        return found
+            scored = self._read(one, [session])[session.session]
+            for version, outcomes in _by_policy(scored).items():
+                by_policy.setdefault(version, {})[session.session] = outcomes
+        return {version: _plant_record(version, sessions) for version, sessions in by_policy.items()}
 
-    def _everything(self) -> dict[str, PlantRecord]:
-        sessions, before = self._store.evaluated(), self._kept
-        known = {
-            one.session: before[one.session]
-            for one in sessions
-            if one.session in before and before[one.session][0] == one.steps and not is_file(one.task)
-        }
-        missing = [one for one in sessions if one.session not in known]
-        for at in range(0, len(missing), TOGETHER):
-            part = missing[at : at + TOGETHER]
-            read = self._read_sessions(part)
-            known |= {one.session: (one.steps, read[one.session]) for one in part}
-        found: dict[str, PlantRecord] = {}
-        for one in sessions:
-            _add(found, known[one.session][1])
-        self._kept = known
-        return found
+    def _update(self, changed: set[str]) -> None:
+        """Read the sessions that have changed, and make the records of their policies anew."""
+        tasks = {name: self._score.task(name) for name in self._tasks}
+        if self._sessions is None:
+            present = self._store.evaluated()
+        else:
+            other = {name for name, task in tasks.items() if task is not self._tasks[name]}
+            if other:
+                changed = changed | {name for name, one in self._sessions.items() if one.task in other}
+            present = [one for some in _parts(sorted(changed)) for one in self._store.evaluated(_named(some))]
+        tasks |= {name: self._score.task(name) for name in {one.task for one in present} - tasks.keys()}
+        found: dict[str, dict[str, Scored]] = {}
+        for some in _parts(present):
+            read = self._read(_named([one.session for one in some], EVALUATE), some)
+            found |= {name: _by_policy(scored) for name, scored in read.items()}
+        self._tasks = tasks
+        touched = self._remove(changed) + self._add(present, found)
+        for version in dict.fromkeys(touched):
+            if sessions := self._scored[version]:
+                self._records[version] = _plant_record(version, sessions)
+            else:
+                del self._scored[version], self._records[version]
 
-    def _read_sessions(self, sessions: list[Judging]) -> dict[str, list[tuple[str, Outcome | None]]]:
-        """Return, by session, version and outcome of each episode in which only one policy acted."""
+    def _remove(self, names: Iterable[str]) -> list[str]:
+        """Remove sessions; return the policies that have episodes in them."""
+        touched: list[str] = []
+        for name in names:
+            known = self._sessions.pop(name, None) if self._sessions else None
+            for version in known.policies if known else ():
+                del self._scored[version][name]
+                touched.append(version)
+        return touched
+
+    def _add(self, present: Sequence[Judging], found: dict[str, dict[str, Scored]]) -> list[str]:
+        """Add sessions with their scored episodes; return the policies that have some."""
+        touched: list[str] = []
+        self._sessions = {} if self._sessions is None else self._sessions
+        for one in present:
+            self._sessions[one.session] = _Session(one.task, tuple(found[one.session]))
+            for version, scored in found[one.session].items():
+                self._scored.setdefault(version, {})[one.session] = scored
+                touched.append(version)
+        return touched
+
+    def _read(self, wanted: Selection, sessions: Sequence[Judging]) -> dict[str, Scored]:
+        """Return what is stored of some sessions in a selection, by session."""
         found = {one.session: list[tuple[str, Outcome | None]]() for one in sessions}
         plants = {one.session: one.plant for one in sessions}
-        for episode in self._store.episodes(Selection(sessions=tuple(found), purpose=EVALUATE)):
-            if len(episode.policy_versions) == 1:
+        for episode in self._store.episodes(wanted):
+            if len(episode.policy_versions) == 1 and episode.session in found:
                 outcome = self._outcome(episode, plants[episode.session])
                 found[episode.session].append((episode.policy_versions[0], outcome))
-        return found
+        return {name: tuple(scored) for name, scored in found.items()}
 
     def _outcome(self, episode: RecordedEpisode, plant: str) -> Outcome | None:
         scored = self._score(episode)
         return Outcome(plant, scored.cost, scored.success) if scored.judged else None
 
-    def _read(self, wanted: Selection, plant: str) -> list[tuple[str, Outcome | None]]:
-        """Return version and outcome of each episode in which only one policy acted."""
-        found = []
-        for episode in self._store.episodes(wanted):
-            if len(episode.policy_versions) == 1:
-                found.append((episode.policy_versions[0], self._outcome(episode, plant)))
-        return found
+
+class _ChangedSessions:
+    """Names of sessions that have changed since they were last taken."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: set[str] = set()
+
+    def add(self, names: Iterable[str]) -> None:
+        with self._lock:
+            self._names.update(names)
+
+    def take(self) -> set[str]:
+        with self._lock:
+            taken, self._names = self._names, set()
+            return taken
 
 
-def _add(found: dict[str, PlantRecord], outcomes: list[tuple[str, Outcome | None]]) -> None:
-    for version, outcome in outcomes:
-        record = found.setdefault(version, PlantRecord(version))
-        if outcome is None:
-            record.not_judged += 1
-        else:
-            record.outcomes.append(outcome)
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), TOGETHER):
+        yield items[first : first + TOGETHER]
+
+
+def _named(sessions: Iterable[str], purpose: int = 0) -> Selection:
+    return Selection(sessions=tuple(sessions), purpose=purpose)
+
+
+def _by_policy(scored: Scored) -> dict[str, Scored]:
+    found: dict[str, list[tuple[str, Outcome | None]]] = {}
+    for one in scored:
+        found.setdefault(one[0], []).append(one)
+    return {version: tuple(some) for version, some in found.items()}
+
+
+def _plant_record(version: str, sessions: dict[str, Scored]) -> PlantRecord:
+    outcomes = [outcome for scored in sessions.values() for _, outcome in scored]
+    judged = tuple(outcome for outcome in outcomes if outcome is not None)
+    return PlantRecord(version, judged, len(outcomes) - len(judged))
 
 
 def why_worse(candidate: PlantRecord, present: PlantRecord) -> str:

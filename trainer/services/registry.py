@@ -210,6 +210,6 @@ def _record(entry: PolicyEntry, on_plant: PlantRecord | None) -> v1.PolicyRecord
         metrics=entry.metrics,
         labels=entry.labels,
         created_ns=entry.created_ns,
-        plant=on_plant.message() if on_plant else None,
+        plant=on_plant.message if on_plant else None,
         pruned=entry.pruned_ns > 0,
     )

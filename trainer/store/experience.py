@@ -1,6 +1,6 @@
 """The durable record of real transitions."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,6 +53,14 @@ class ExperienceStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._on_change: list[Callable[[Iterable[str]], None]] = []
+
+    def on_change(self, call: Callable[[Iterable[str]], None]) -> None:
+        """Call `call(sessions)` after transitions of these sessions may have been added or deleted.
+
+        It is called in the thread that wrote, and must return at once.
+        """
+        self._on_change.append(call)
 
     def watermark(self, session: str) -> int:
         """Return the smallest sequence number that is not stored; 0 for an unknown session."""
@@ -94,24 +102,12 @@ class ExperienceStore:
         Raises:
             StoreUnavailable: the database takes nothing now; nothing of any batch is stored.
         """
-        with writing(self._engine) as connection:
-            infos, before = _sessions(connection, batches)
-            reached, results = dict.fromkeys(infos, 0) | before, []
-            rows: list[tuple[Any, ...]] = []
-            counts: EpisodeCounts = {}
-            for batch in batches:
-                other = _other(batch.session, infos[batch.session.id])
-                other = other or _contradiction(connection, batch, reached[batch.session.id], rows)
-                results.append(other or _take(batch, reached, rows, counts))
-            if rows:
-                insert_transitions(connection, rows)
-                _count_episodes(connection, counts)
-                ends = [
-                    {"of": name, "end": end} for name, end in reached.items() if end != before.get(name, 0)
-                ]
-                moved = SESSIONS.update().where(SESSIONS.c.id == sa.bindparam("of"))
-                connection.execute(moved.values(next_sequence=sa.bindparam("end")), ends)
-        return results
+        counts: EpisodeCounts = {}
+        try:
+            with writing(self._engine) as connection:
+                return _append(connection, batches, counts)
+        finally:  # a commit that may have come about counts as one
+            self._changed({session for session, _ in counts})
 
     def episodes(self, wanted: Selection = EVERYTHING) -> list[RecordedEpisode]:
         """Return the recorded episodes of a selection, by session and sequence."""
@@ -203,12 +199,37 @@ class ExperienceStore:
         if unknown := [name for name in names if name not in known]:
             raise LookupError(f"there is no session {unknown[0]!r}; see 'hds-trainer experience'")
         for name in names:
-            with writing(self._engine) as connection:
-                gone = connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.session == name))
-                connection.execute(EPISODES.delete().where(EPISODES.c.session == name))
-                audit(connection, "forget", name, transitions=gone.rowcount)
-                deleted += gone.rowcount
+            try:
+                with writing(self._engine) as connection:
+                    gone = connection.execute(TRANSITIONS.delete().where(TRANSITIONS.c.session == name))
+                    connection.execute(EPISODES.delete().where(EPISODES.c.session == name))
+                    audit(connection, "forget", name, transitions=gone.rowcount)
+                    deleted += gone.rowcount
+            finally:
+                self._changed({name})
         return deleted
+
+    def _changed(self, sessions: set[str]) -> None:
+        for call in self._on_change if sessions else ():
+            call(sessions)
+
+
+def _append(connection: sa.Connection, batches: Sequence[Batch], counts: EpisodeCounts) -> list[Outcome]:
+    """Insert what is new of some batches, and add its episodes to `counts`; return the outcome of each."""
+    infos, before = _sessions(connection, batches)
+    reached, results = dict.fromkeys(infos, 0) | before, []
+    rows: list[tuple[Any, ...]] = []
+    for batch in batches:
+        other = _other(batch.session, infos[batch.session.id])
+        other = other or _contradiction(connection, batch, reached[batch.session.id], rows)
+        results.append(other or _take(batch, reached, rows, counts))
+    if rows:
+        insert_transitions(connection, rows)
+        _count_episodes(connection, counts)
+        ends = [{"of": name, "end": end} for name, end in reached.items() if end != before.get(name, 0)]
+        moved = SESSIONS.update().where(SESSIONS.c.id == sa.bindparam("of"))
+        connection.execute(moved.values(next_sequence=sa.bindparam("end")), ends)
+    return results
 
 
 def _sessions(

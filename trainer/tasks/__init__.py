@@ -62,7 +62,7 @@ def _told_of(name: str, what: object) -> Iterator[None]:
         raise ValueError(f"task {name!r}: {what} fails with {type(error).__name__}: {error}") from error
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=256)
 def _from_file(name: str, changed_ns: int) -> "Task":
     """Load the task of a file that was last changed at `changed_ns`; the same file gives the same task."""
     from trainer.tasks.task import Task
