@@ -8,6 +8,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,14 +211,15 @@ class Guard:
     def _returned_by(self, call: "_Call", limit_ns: float) -> bool:
         """Return whether `call` returned by `limit_ns`.
 
-        If this thread wakes up late, or the plant's thread has not started, the machine is busy and the
-        time-out is extended.
+        The machine is busy, and the time-out is extended, if this thread wakes up late, or if the plant's
+        thread has not started or is waiting for a processor.
         """
         granted_ns, latest_ns = 0.0, limit_ns + (LONGEST_SHARE - HANG_SHARE) * self._dt_ns
         while not call.done.wait(1e-9 * max(0.0, limit_ns - self._clock.now_ns())):
             now_ns = self._clock.now_ns()
             stopped = now_ns - limit_ns > self._dt_ns  # for example the whole process
-            longer_ns = max(now_ns - limit_ns, 0.0 if call.begun else 0.25 * self._dt_ns)
+            waiting = not call.begun or (self._caller is not None and self._caller.runnable())
+            longer_ns = max(now_ns - limit_ns, 0.25 * self._dt_ns if waiting else 0.0)
             longer_ns = min(longer_ns, 0.5 * self._dt_ns)
             granted_ns += longer_ns
             if longer_ns < BUSY_SHARE * self._dt_ns or granted_ns > self._dt_ns:
@@ -270,11 +272,20 @@ class _Caller:
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="plant", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="plant", daemon=True)
+        self._thread.start()
 
     def make(self, call: _Call) -> None:
         """Queue `call`."""
         self._calls.put(call)
+
+    def runnable(self) -> bool:
+        """Return whether the thread runs or waits for a processor; False where the system does not say."""
+        try:
+            status = Path(f"/proc/self/task/{self._thread.native_id}/stat").read_text()
+        except OSError:
+            return False
+        return status.rpartition(") ")[2].startswith("R")
 
     def end(self) -> None:
         """End the thread once it is idle."""

@@ -93,12 +93,10 @@ class Plant(Protocol):
     up to 0.8 dt (`--deadline`) after a tick, when the action has arrived. Then either
 
     - `exchange` waits until the next tick of the plant, at an absolute time (`start + k dt`), and returns the
-    reading
-      of that time, at most 0.1 dt after the tick. It must not wait for dt from the call on: each step would
-      then take dt plus the time of an answer, and the loop would drift. Or
+      reading of that time, at most 0.1 dt after the tick. It must not wait for dt from the call on: each step
+      would then take dt plus the time of an answer, and the loop would drift. Or
     - `exchange` returns at once, and the plant has a method `read() -> Reading`, which the loop calls at the
-    next
-      tick.
+      next tick.
 
     A call that lasts until 0.6 dt after the next tick hangs: the plant is closed and the emergency stop
     latched.
@@ -114,10 +112,10 @@ class Plant(Protocol):
         """Hold `command[m]` over one control step and return the reading at its end.
 
         Raises:
-            NoReading: there is no reading this time; the loop goes on, without torque. Diverged: a simulated
-            plant cannot continue; the next call is `reset`. Exception: any other error means that the plant
-            is lost; the loop releases it and latches the emergency
-                stop.
+            NoReading: there is no reading this time; the loop goes on, without torque.
+            Diverged: a simulated plant cannot continue; the next call is `reset`.
+            Exception: any other error means that the plant is lost; the loop releases it and latches the
+                emergency stop.
         """
         ...
 

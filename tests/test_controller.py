@@ -1,5 +1,6 @@
 """The controller as a process, following a real trainer."""
 
+import functools
 import itertools
 import queue
 import time
@@ -15,7 +16,7 @@ from tests.programs import Programs, free_port, ready
 from tests.published import SPEC, TASK, parameters, publish_policy
 from trainer.client import TrainerClient
 from trainer.policy.network import PolicySpec
-from trainer.tasks.memory import with_memory
+from trainer.tasks.action_history import with_action_history
 
 WAIT_S = 30.0
 PLANT = v1.PlantSpec(
@@ -122,7 +123,7 @@ def test_a_bad_observation_is_answered_in_band_and_the_stream_goes_on(asked_only
 def test_a_policy_that_remembers_sees_the_action_applied_last(
     programs: Programs, publish: Callable[..., str]
 ) -> None:
-    spec = PolicySpec(with_memory(TASK, 1).features, (64, 64), 1)
+    spec = PolicySpec(with_action_history(TASK, 1).features, (64, 64), 1)
     version = publish(seed=5, spec=spec)
     address = programs.both()[-1]
     stub = v1.PolicyServiceStub(ready(address))
@@ -222,16 +223,19 @@ def test_a_flipped_bit_in_any_file_is_never_served_and_the_old_policy_stays(
     describe = lambda: stub.Describe(v1.DescribeRequest())  # noqa: E731
     files = [path for path in checkpoint.rglob("*") if path.is_file() and path.stat().st_size > 0]
     assert len(files) > 10
+    restore = lambda: None  # noqa: E731
     for target in files:
         name, intact = target.relative_to(checkpoint).as_posix(), target.read_bytes()
         damaged = bytearray(intact)
         damaged[len(damaged) // 2] ^= 1
         target.write_bytes(damaged)
+        restore()  # the file before, only now: the controller tries by itself, and must meet no whole copy
         move(trainer, b)
         eventually(lambda name=name: f"/{name} is damaged" in describe().refusal)
         assert (describe().policy.version, describe().refused_version) == (a, b)
-        target.write_bytes(intact)
+        restore = functools.partial(target.write_bytes, intact)
         move(trainer, a)
+    restore()
     move(trainer, b)
     eventually(lambda: served(stub, b))
 

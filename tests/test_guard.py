@@ -1,5 +1,6 @@
 """Calls of a plant that hang, raise or come too late, in real time and on virtual time."""
 
+import hashlib
 import threading
 import time
 
@@ -97,6 +98,21 @@ def test_a_call_that_hangs_is_closed_within_a_control_step_and_nothing_follows()
     assert "late were: the plant 1 times" in str(stopped)
     assert machine.commands == [0.5] * 4
     assert late > 0.0, "a plant may take until the tick"
+
+
+def test_a_plant_that_waits_for_a_processor_does_not_hang() -> None:
+    """On a busy machine a sound plant's call returned some milliseconds too late, and the rig stopped."""
+    block = bytes(1_000_000)
+
+    class Busy(Machine):
+        def exchange(self, command: np.ndarray) -> Reading:
+            until = time.monotonic() + 1.7 * self.dt
+            while time.monotonic() < until:
+                hashlib.sha256(block)  # leaves the interpreter to the other threads
+            return super().exchange(command)
+
+    found = Guard(Busy(), WallClock()).exchange(np.full(1, 0.5, np.float32), time.monotonic_ns())
+    assert isinstance(found.reading, Reading)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ ANSWER_S = 0.05
 TRIES = 3
 BITS_PER_BYTE = 10
 HELLO_S = 3.0
-STALL_SHARE = 0.5
+STALL_SHARE = 0.3
 """A reading that is not there this share of the control step after the tick is given up."""
 WRITE_S = 0.5
 
