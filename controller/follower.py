@@ -91,7 +91,7 @@ class LabelFollower:
             await self._moved.wait()
             self._moved.clear()
             version, waits = self._wanted, back_off(AGAIN_S)
-            while self._wanted == version and await self._once(version):
+            while not self._moved.is_set() and await self._once(version):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._moved.wait(), next(waits))
 

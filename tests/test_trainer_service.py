@@ -1,8 +1,11 @@
 """The trainer as a process."""
 
+import itertools
+import json
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -170,6 +173,25 @@ def test_a_label_watcher_hears_of_a_move(programs: Programs, publish: Callable[.
     assert next(moves).version == a
     with pytest.raises(grpc.RpcError, match="points to"):
         stub.SetLabel(v1.SetLabelRequest(label="stable", version=b, expected_version=b))
+
+
+def test_a_label_watcher_hears_of_every_move_also_there_and_back(
+    programs: Programs, publish: Callable[..., str]
+) -> None:
+    """A controller that missed one stayed in the quarantine of the policy that it had rolled back from."""
+    a, b = publish(seed=1), publish(seed=2)
+    _, address = programs.trainer()
+    stub = v1.RegistryServiceStub(ready(address))
+    moves = stub.WatchLabel(v1.WatchLabelRequest(label="stable"))
+    assert next(moves).version == b
+    with ThreadPoolExecutor(8) as pool:
+        requests = [v1.SetLabelRequest(label="stable", version=version) for version in [a, b] * 40]
+        list(pool.map(stub.SetLabel, requests))
+    trail = [json.loads(e.detail) for e in TrainerClient(address).audit() if e.action == "label"]
+    moved = [entry["version"] for entry in trail[: len(requests)]]  # newest first
+    seen = [version for version, _ in itertools.groupby([b, *reversed(moved)])][1:]
+    assert len(seen) > 2
+    assert [next(moves).version for _ in seen] == seen
 
 
 def test_a_trainer_whose_database_restarts_loses_nothing_and_goes_on_by_itself(

@@ -11,6 +11,7 @@ import grpc
 
 from protos.hds import v1
 from protos.operation.text import shortened
+from trainer.services.label_moves import LabelMoves, Move
 from trainer.services.paging import paged
 from trainer.services.plant_scores import PlantRecord, why_worse
 from trainer.services.pruning import superfluous
@@ -43,14 +44,15 @@ class RegistryService(v1.RegistryServiceServicer):
         """
         self._registry, self._on_plant, self._in_use = registry, on_plant, in_use
         self._checkpoints = checkpoints
-        self._moved = asyncio.Condition()
+        self._moves, self._moving = LabelMoves(), asyncio.Lock()
         self._pruning = asyncio.Lock()
 
     async def move_label(self, label: str, version: str, expected: str | None = None) -> str:
         """Move a label, tell the watchers, and return where it pointed before."""
-        previous = await asyncio.to_thread(self._registry.set_label, label, version, expected)
-        async with self._moved:
-            self._moved.notify_all()
+        async with self._moving:
+            previous = await asyncio.to_thread(self._registry.set_label, label, version, expected)
+            task = await asyncio.to_thread(self._registry.task_of, version)
+            self._moves.publish(Move(label, task, version))
         return previous
 
     async def ListPolicies(
@@ -142,18 +144,19 @@ class RegistryService(v1.RegistryServiceServicer):
             check_label(request.label)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        said, task = None, request.task
-        while True:
-            async with self._moved:
-                try:
-                    task, version = await asyncio.to_thread(self._registry.labelled, request.label, task)
-                except AmbiguousLabel as error:
-                    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
-                if version == said:
-                    await self._moved.wait()
-                    continue
-            said = version
-            yield v1.WatchLabelResponse(version=version, task=task)
+        with self._moves.watch() as moves:
+            try:
+                found = await asyncio.to_thread(self._registry.labelled, request.label, request.task)
+            except AmbiguousLabel as error:
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            task, version = found
+            while True:
+                yield v1.WatchLabelResponse(version=version, task=task)
+                said = version
+                while version == said:
+                    move = await moves.get()
+                    if move.label == request.label and task in {"", move.task}:
+                        task, version = move.task, move.version
 
     async def DownloadPolicy(
         self, request: v1.DownloadPolicyRequest, context: grpc.aio.ServicerContext
