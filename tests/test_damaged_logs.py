@@ -19,7 +19,7 @@ from tests.test_damaged_files import damaged, files_of
 from tests.test_damaged_files import older as older_export
 from tests.test_damaged_files import recordings as exported
 from tests.test_minari import buffer, dataset
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.logs.log_format import default_format
 from trainer.tasks import load_task
 from trainer.transfer import mcap_file, minari_log
@@ -59,7 +59,7 @@ def written(kind: str, root: Path) -> Path:
     return path
 
 
-def read(kind: str, path: Path) -> list[Motion] | list[Recording]:
+def read(kind: str, path: Path) -> list[Segment] | list[Recording]:
     layout = default_format(PENDULUM)
     if kind == "minari":
         return minari_log.read(path, PENDULUM, None)[0]
@@ -87,10 +87,10 @@ def outcome(kind: str, path: Path) -> str:
         return "refused"
     finally:
         assert time.monotonic() - began < LONGEST_S
-    for motion in found:
-        if isinstance(motion, Motion):
-            assert np.isfinite(motion.x).all()
-            assert np.isfinite(motion.u).all()
+    for segment in found:
+        if isinstance(segment, Segment):
+            assert np.isfinite(segment.x).all()
+            assert np.isfinite(segment.u).all()
     return "read"
 
 

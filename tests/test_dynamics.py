@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.coverage import compare
-from trainer.dynamics.black_box_rung import BlackBoxRung
-from trainer.dynamics.ensemble_rung import EnsembleRung
+from trainer.dynamics.black_box_dynamics import BlackBoxDynamics
+from trainer.dynamics.catalogue import DYNAMICS, ENOUGH, fit_best, held_out_error, load_dynamics
+from trainer.dynamics.dynamics_model import WINDOW_STEPS, DynamicsModel, Fit, Split, split
+from trainer.dynamics.ensemble_dynamics import EnsembleDynamics
 from trainer.dynamics.fitted_model import Fitted
 from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS
-from trainer.dynamics.judge import horizon_errors, least_held_out
-from trainer.dynamics.ladder import ENOUGH, LADDER, fit_best, held_out_error, rung
+from trainer.dynamics.identification import exact_predictor
 from trainer.dynamics.linearise import missing_force
-from trainer.dynamics.physics_rung import PhysicsRung, linearised
-from trainer.dynamics.problem import exactly
-from trainer.dynamics.report import figures
-from trainer.dynamics.residual_rung import ResidualRung
-from trainer.dynamics.rung import WINDOW_STEPS, Fit, Rung, Split, split
-from trainer.dynamics.windows import Motion, cut
+from trainer.dynamics.metrics import figures
+from trainer.dynamics.physics_dynamics import PhysicsDynamics, linearised
+from trainer.dynamics.residual_dynamics import ResidualDynamics
+from trainer.dynamics.validation import horizon_errors, least_held_out
+from trainer.dynamics.windows import Segment, make_windows
 from trainer.learning.trajectory import rollout
 from trainer.models.friction import Friction, friction_force
 from trainer.tasks import load_task
@@ -42,16 +42,16 @@ def with_wind(theta: object, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.A
 
 
 @functools.cache
-def recorded(force: object, episodes: int, steps: int = 125) -> list[Motion]:
+def recorded(force: object, episodes: int, steps: int = 125) -> list[Segment]:
     model = TASK.model(force, FINER)  # pyright: ignore[reportArgumentType]
     drive = jax.jit(lambda x, u: rollout(model, None, lambda t, x: u[t], x, steps))
-    motions = []
+    segments = []
     for episode in range(episodes):
         key_x, key_u = jax.random.split(jax.random.key(episode))
         u = jnp.repeat(jax.random.uniform(key_u, (steps // 5 + 1, 1), minval=-1.0), 5, axis=0)[:steps]
         trajectory = drive(TASK.reset(key_x), u)
-        motions.append(Motion(np.asarray(trajectory.x), np.asarray(trajectory.u)))
-    return motions
+        segments.append(Segment(np.asarray(trajectory.x), np.asarray(trajectory.u)))
+    return segments
 
 
 def silent(share: float) -> None:
@@ -60,7 +60,7 @@ def silent(share: float) -> None:
 
 @functools.cache
 def friction_fit(force: object) -> Fit:
-    return PhysicsRung().fit(TASK, recorded(force, 2), jax.random.key(0), silent)
+    return PhysicsDynamics().fit(TASK, recorded(force, 2), jax.random.key(0), silent)
 
 
 def test_friction_is_recovered_from_ten_seconds_of_motion() -> None:
@@ -69,7 +69,7 @@ def test_friction_is_recovered_from_ten_seconds_of_motion() -> None:
     np.testing.assert_allclose(found.viscous, TRUE.viscous, rtol=0.05)
     np.testing.assert_allclose(found.dry, TRUE.dry, rtol=0.05)
     for error in fit.errors.values():
-        for learned, simulator, still in zip(error.learned, error.simulator, error.still, strict=True):
+        for learned, simulator, still in zip(error.learned, error.simulator, error.persistence, strict=True):
             assert learned < 0.1 * min(simulator, still)
 
 
@@ -84,10 +84,10 @@ def test_the_intervals_hold_the_truth_and_are_of_use() -> None:
 
 
 def test_of_a_plant_that_never_moved_nothing_is_identified_and_the_fit_says_so() -> None:
-    still = Motion(
+    still = Segment(
         np.tile(np.array([0.0, np.pi, 0.0, 0.0], np.float32), (126, 1)), np.zeros((125, 1), np.float32)
     )
-    fit = PhysicsRung().fit(TASK, [still], jax.random.key(0), silent)
+    fit = PhysicsDynamics().fit(TASK, [still], jax.random.key(0), silent)
     assert not any(estimate.identified for estimate in fit.estimates.values())
     assert all(np.isfinite(tuple(estimate)).all() for estimate in fit.estimates.values())
 
@@ -96,7 +96,7 @@ def test_a_joint_that_was_pushed_and_never_moved_is_no_reason_for_a_model_that_b
     x = np.tile(np.array([0.0, np.pi, 0.0, 0.0], np.float32), (151, 1))
     x[:, 1] += 0.3 * np.sin(0.3 * np.arange(151))
     x[:, 3] = np.gradient(x[:, 1], TASK.control_dt)
-    fit = PhysicsRung().fit(TASK, [Motion(x, np.full((150, 1), 0.1))], jax.random.key(0), silent)
+    fit = PhysicsDynamics().fit(TASK, [Segment(x, np.full((150, 1), 0.1))], jax.random.key(0), silent)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(fit.members))
     assert fit.estimates["viscous friction of cart"].value < 30.0, "as the prior has it, for 10 N"
     assert all(np.all(np.isfinite(error.learned)) for error in fit.errors.values())
@@ -105,7 +105,9 @@ def test_a_joint_that_was_pushed_and_never_moved_is_no_reason_for_a_model_that_b
 def test_whatever_the_parameters_friction_is_physical() -> None:
     unit = jnp.array([[20.0, 1.0], [2.0, 3.0], [1e3, 1e2]])
     for p in 30.0 * np.random.default_rng(0).normal(size=(50, 8)):
-        friction = FRICTION.constrain(PhysicsRung().nothing(TASK), jnp.asarray(p, jnp.float32), unit).friction
+        friction = FRICTION.constrain(
+            PhysicsDynamics().nominal_parameters(TASK), jnp.asarray(p, jnp.float32), unit
+        ).friction
         assert all(np.all(np.isfinite(leaf)) and np.all(np.asarray(leaf) >= 0) for leaf in friction)
         speeds = jnp.linspace(-5.0, 5.0, 21)
         power = jax.vmap(lambda v, f=friction: friction_force(f, jnp.stack([v, v])))(speeds) * speeds[:, None]
@@ -114,7 +116,7 @@ def test_whatever_the_parameters_friction_is_physical() -> None:
 
 def test_the_residual_explains_a_force_that_friction_does_not() -> None:
     base = friction_fit(with_wind)
-    better = ResidualRung().fit(TASK, recorded(with_wind, 2), jax.random.key(0), silent)
+    better = ResidualDynamics().fit(TASK, recorded(with_wind, 2), jax.random.key(0), silent)
     assert held_out_error(better) < 0.5 * held_out_error(base)
 
 
@@ -124,25 +126,25 @@ def test_the_estimates_are_named_after_the_joints() -> None:
 
 
 @functools.cache
-def recorded_on_another_rig() -> tuple[Motion, ...]:
+def recorded_on_another_rig() -> tuple[Segment, ...]:
     """Return motion of a cart-pole with a heavier pole and a weaker motor that acts half a step late."""
-    rig = PhysicsRung("rig", (FRICTION, GAIN, MASS, DELAY), FINER, WIDTH)
-    theta = rig.nothing(TASK)._replace(
+    rig = PhysicsDynamics("rig", (FRICTION, GAIN, MASS, DELAY), FINER, WIDTH)
+    theta = rig.nominal_parameters(TASK)._replace(
         friction=TRUE, gain=jnp.array([0.85]), mass=jnp.array([1.0, 1.25]), delay=jnp.array(0.5)
     )
-    model, motions = rig.model(TASK), []
+    model, segments = rig.model(TASK), []
     drive = jax.jit(lambda z, u: rollout(model, theta, lambda t, x: u[t], z, 150))
     for episode in range(2):
         key_x, key_u = jax.random.split(jax.random.key(10 + episode))
         u = jnp.repeat(jax.random.uniform(key_u, (30, 1), minval=-1.0), 5, axis=0)
         trajectory = drive(jnp.concatenate([TASK.reset(key_x), jnp.zeros(1)]), u)
-        motions.append(Motion(np.asarray(trajectory.x[:, :4]), np.asarray(trajectory.u)))
-    return tuple(motions)
+        segments.append(Segment(np.asarray(trajectory.x[:, :4]), np.asarray(trajectory.u)))
+    return tuple(segments)
 
 
 @functools.cache
 def fit_to_another_rig() -> Fit:
-    return rung("physics").fit(TASK, list(recorded_on_another_rig()), jax.random.key(0), silent)
+    return load_dynamics("physics").fit(TASK, list(recorded_on_another_rig()), jax.random.key(0), silent)
 
 
 def test_delay_and_the_ratio_of_gain_and_masses_are_identified_and_their_common_scale_is_not() -> None:
@@ -159,15 +161,17 @@ def test_delay_and_the_ratio_of_gain_and_masses_are_identified_and_their_common_
         assert estimate.low < truth < estimate.high, "no interval is narrower than the common scale is known"
 
 
-@pytest.mark.parametrize("chosen", [BlackBoxRung(), rung("residual")], ids=lambda chosen: chosen.name)
-def test_networks_learn_what_the_simulator_lacks(chosen: Rung) -> None:
+@pytest.mark.parametrize(
+    "chosen", [BlackBoxDynamics(), load_dynamics("residual")], ids=lambda chosen: chosen.name
+)
+def test_networks_learn_what_the_simulator_lacks(chosen: DynamicsModel) -> None:
     fit = chosen.fit(TASK, recorded(friction_only, 4), jax.random.key(0), silent)
     error = fit.errors[0.5]
-    assert error.learned[0] < 0.5 * min(error.simulator[0], error.still[0])
+    assert error.learned[0] < 0.5 * min(error.simulator[0], error.persistence[0])
 
 
 def test_members_of_an_ensemble_differ_and_the_first_is_the_fit_itself() -> None:
-    ensemble = EnsembleRung(PhysicsRung(), members=3)
+    ensemble = EnsembleDynamics(PhysicsDynamics(), members=3)
     fit = ensemble.fit(TASK, recorded(friction_only, 2), jax.random.key(0), silent)
     dry = np.asarray(fit.members.friction.dry[:, 0])
     assert dry.shape == (3,)
@@ -182,73 +186,77 @@ def test_members_of_an_ensemble_differ_and_the_first_is_the_fit_itself() -> None
 def test_nothing_learned_is_the_simulator() -> None:
     x, u = jnp.array([0.1, 2.0, 0.5, -1.0]), jnp.array([0.3])
     free = TASK.model(lambda theta, q, qd, u: jnp.zeros(2), 1)(None, x, u)
-    for chosen in LADDER.values():
-        z = jnp.concatenate([x, jnp.full(chosen.memory, -0.8)])
-        after = chosen.model(TASK)(chosen.nothing(TASK), z, u)
+    for chosen in DYNAMICS.values():
+        z = jnp.concatenate([x, jnp.full(chosen.action_history, -0.8)])
+        after = chosen.model(TASK)(chosen.nominal_parameters(TASK), z, u)
         np.testing.assert_allclose(after[:4], free, rtol=1e-5, atol=1e-6)
-        np.testing.assert_array_equal(after[4:], u[: chosen.memory])
+        np.testing.assert_array_equal(after[4:], u[: chosen.action_history])
 
 
 def test_where_too_little_is_recorded_to_hold_any_of_it_out_no_error_is_told() -> None:
-    motions = recorded(friction_only, 1, 24)
-    fit = PhysicsRung().fit(TASK, motions, jax.random.key(0), silent)
+    segments = recorded(friction_only, 1, 24)
+    fit = PhysicsDynamics().fit(TASK, segments, jax.random.key(0), silent)
     assert fit.errors == {}
-    assert not split(motions, least_held_out(TASK)).held_out
+    assert not split(segments, least_held_out(TASK)).held_out
 
 
 def test_a_fit_is_not_worse_than_nothing_moves_where_all_that_is_held_out_is_rest_under_a_push() -> None:
     rest = np.tile(np.array([0.1, np.pi, 0.0, 0.0], np.float32), (41, 1))
-    pushed = Motion(rest, np.full((40, 1), 0.1, np.float32))  # 10 N, less than the cart's dry friction
-    theta = Fitted(PhysicsRung().nothing(TASK)._replace(friction=TRUE), jnp.full(2, 1e-3), jnp.zeros(2))
+    pushed = Segment(rest, np.full((40, 1), 0.1, np.float32))  # 10 N, less than the cart's dry friction
+    theta = Fitted(
+        PhysicsDynamics().nominal_parameters(TASK)._replace(friction=TRUE), jnp.full(2, 1e-3), jnp.zeros(2)
+    )
     parts = Split(recorded(friction_only, 1), [pushed])
-    error = horizon_errors(exactly(PhysicsRung(), TASK), TASK, theta, parts)[0.5]
-    assert error.share < 0.01
-    assert error.over_still is not None
-    assert error.over_still.mean < 1e-4
+    error = horizon_errors(exact_predictor(PhysicsDynamics(), TASK), TASK, theta, parts)[0.5]
+    assert error.relative_rms < 0.01
+    assert error.over_persistence is not None
+    assert error.over_persistence.mean < 1e-4
     assert error.simulator[0] > 0.05, "without friction the cart would have gone"
 
 
-def test_auto_asks_no_further_rung_where_the_first_leaves_nothing_to_explain() -> None:
+def test_auto_tries_no_further_model_where_the_first_leaves_only_noise() -> None:
     choice = fit_best(TASK, recorded(friction_only, 2), jax.random.key(0), silent)
     assert list(choice.errors) == ["friction"]
     assert choice.errors["friction"] <= ENOUGH
-    assert "auto chose 'friction'" in choice.why
+    assert "auto selected 'friction'" in choice.why
 
 
 def test_data_that_is_too_short_is_refused_with_its_length() -> None:
     with pytest.raises(ValueError, match="no stretch of 10 steps; the longest has 4"):
-        PhysicsRung().fit(TASK, recorded(friction_only, 1, 4), jax.random.key(0), silent)
+        PhysicsDynamics().fit(TASK, recorded(friction_only, 1, 4), jax.random.key(0), silent)
 
 
-def test_an_unknown_rung_is_answered_with_the_choices() -> None:
+def test_an_unknown_dynamics_model_is_answered_with_the_choices() -> None:
     with pytest.raises(
         ValueError, match="unknown dynamics model 'magic'; choose one of: friction, drive, physics, "
     ):
-        rung("magic")
+        load_dynamics("magic")
 
 
 def test_the_units_of_the_prior_do_not_depend_on_padding() -> None:
-    motions = recorded(friction_only, 1, 30)
-    few, many = (cut(motions, WINDOW_STEPS, count) for count in (21, 64))
-    simulator = PhysicsRung("simulator", ())
+    segments = recorded(friction_only, 1, 30)
+    few, many = (make_windows(segments, WINDOW_STEPS, count) for count in (21, 64))
+    simulator = PhysicsDynamics("simulator", ())
     missed = [
         missing_force(
-            linearised(simulator, TASK)(simulator.nothing(TASK), windows), TASK.positions, windows.weight
+            linearised(simulator, TASK)(simulator.nominal_parameters(TASK), windows),
+            TASK.positions,
+            windows.weight,
         )
         for windows in (few, many)
     ]
     np.testing.assert_allclose(*missed, rtol=1e-4)
 
 
-def late_by_one_and_a_half() -> list[Motion]:
+def late_by_one_and_a_half() -> list[Segment]:
     """Return motion of the cart-pole with friction, whose actions come 1.5 control steps late."""
-    motions, model = [], TASK.model(friction_only, FINER)
+    segments, model = [], TASK.model(friction_only, FINER)
     drive = jax.jit(lambda x, u: rollout(model, None, lambda t, x: u[t], x, 125))
-    for motion in recorded(friction_only, 2):
-        u = np.concatenate([np.zeros((2, 1), np.float32), motion.u])
+    for segment in recorded(friction_only, 2):
+        u = np.concatenate([np.zeros((2, 1), np.float32), segment.u])
         acting = jnp.asarray(0.5 * (u[:125] + u[1:126]))
-        motions.append(Motion(np.asarray(drive(motion.x[0], acting).x), motion.u))
-    return motions
+        segments.append(Segment(np.asarray(drive(segment.x[0], acting).x), segment.u))
+    return segments
 
 
 def test_a_delay_beyond_what_the_model_can_say_is_told_to_be_at_its_bound_and_not_identified() -> None:

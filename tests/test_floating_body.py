@@ -10,11 +10,11 @@ from brax.base import System
 from brax.envs.base import PipelineEnv, State
 from brax.io import mjcf
 
-from trainer.dynamics.ladder import LADDER
+from trainer.dynamics.catalogue import DYNAMICS
+from trainer.dynamics.dynamics_model import WINDOW_STEPS
 from trainer.dynamics.linearise import missing_force
-from trainer.dynamics.physics_rung import PhysicsRung, linearised
-from trainer.dynamics.rung import WINDOW_STEPS
-from trainer.dynamics.windows import Motion, cut
+from trainer.dynamics.physics_dynamics import PhysicsDynamics, linearised
+from trainer.dynamics.windows import Segment, make_windows
 from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.trajectory import rollout
 from trainer.tasks.brax_task import brax_task
@@ -60,16 +60,16 @@ def task() -> Task:
     return brax_task(Flywheel(), lambda x, u: jnp.concatenate([x[7:], u]), episode_steps=50)
 
 
-def recorded() -> list[Motion]:
+def recorded() -> list[Segment]:
     wheel = jnp.zeros(7).at[6].set(VISCOUS)
     model = task().model(lambda theta, q, qd, u: -wheel * qd, 1)
     drive = compiled(lambda start, pushes: rollout(model, None, lambda t, x: pushes[t], start, 60), ONCE)
-    begin, motions = compiled(task().reset, ONCE), []
+    begin, segments = compiled(task().reset, ONCE), []
     for seed in range(2):
         pushes = jax.random.uniform(jax.random.key(seed), (60, 1), minval=-1.0, maxval=1.0)
         trajectory = drive(begin(jax.random.key(100 + seed)), pushes)
-        motions.append(Motion(np.asarray(trajectory.x), np.asarray(trajectory.u)))
-    return motions
+        segments.append(Segment(np.asarray(trajectory.x), np.asarray(trajectory.u)))
+    return segments
 
 
 def test_positions_and_velocities_are_counted_apart() -> None:
@@ -77,8 +77,8 @@ def test_positions_and_velocities_are_counted_apart() -> None:
 
 
 def test_the_force_that_the_simulator_misses_is_found_behind_a_quaternion() -> None:
-    simulator, windows = PhysicsRung("simulator", ()), cut(recorded(), WINDOW_STEPS, 16)
-    linear = linearised(simulator, task())(simulator.nothing(task()), windows)
+    simulator, windows = PhysicsDynamics("simulator", ()), make_windows(recorded(), WINDOW_STEPS, 16)
+    linear = linearised(simulator, task())(simulator.nominal_parameters(task()), windows)
     missed = missing_force(linear, task().positions, np.ones(linear.c.shape[0]))
     speed = np.sqrt(np.mean(windows.x[:, :-1, 14] ** 2))
     assert float(missed[6]) == pytest.approx(VISCOUS * speed, rel=0.1), "friction of the wheel"
@@ -87,4 +87,4 @@ def test_the_force_that_the_simulator_misses_is_found_behind_a_quaternion() -> N
 
 def test_a_network_that_pairs_positions_and_velocities_is_refused_in_words() -> None:
     with pytest.raises(ValueError, match="8 positions and 7 velocities: choose another"):
-        LADDER["black-box"].nothing(task())
+        DYNAMICS["black-box"].nominal_parameters(task())

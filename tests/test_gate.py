@@ -14,9 +14,9 @@ from tests.plain import session, transition
 from tests.programs import Programs, asked, ready
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.gating import GateRefused, check_labelled, labelled
-from trainer.dynamics.ladder import rung
-from trainer.dynamics.rung import Comparison, Fit, HorizonError
-from trainer.jobs.gate import Evidence, Judged, judge
+from trainer.dynamics.catalogue import load_dynamics
+from trainer.dynamics.dynamics_model import Comparison, Fit, HorizonError
+from trainer.jobs.gate import EpisodeScores, Evidence, evaluate_gate
 from trainer.jobs.task_check import check_task, why_nothing
 from trainer.services.plant_scores import Outcome, PlantRecord, why_worse
 from trainer.tasks import load_task
@@ -25,73 +25,73 @@ from trainer.tasks.brax_task import brax_task
 TASK = load_task("cartpole_swingup")
 
 
-def judged(success: float, cost: float, spread: float = 5.0, seed: int = 0) -> Judged:
+def episode_scores(success: float, cost: float, spread: float = 5.0, seed: int = 0) -> EpisodeScores:
     random = np.random.default_rng(seed)
-    return Judged(random.uniform(size=256) < success, cost + spread * random.normal(size=256))
+    return EpisodeScores(random.uniform(size=256) < success, cost + spread * random.normal(size=256))
 
 
-def fit(over_simulator: Comparison | None = None, over_still: Comparison | None = None) -> Fit:
-    error = HorizonError((0.1,), (0.2,), (0.3,), 0.1, over_simulator, over_still)
+def fit(over_simulator: Comparison | None = None, over_persistence: Comparison | None = None) -> Fit:
+    error = HorizonError((0.1,), (0.2,), (0.3,), 0.1, over_simulator, over_persistence)
     return Fit(None, {0.5: error}, {})
 
 
 def evidence(**changed: object) -> Evidence:
     """Return the evidence of a training that went well."""
     references = {
-        "no action": judged(0.0, 300.0, seed=1),
-        "the untrained network": judged(0.0, 290.0, seed=2),
+        "no action": episode_scores(0.0, 300.0, seed=1),
+        "the untrained network": episode_scores(0.0, 290.0, seed=2),
     }
-    sound = Evidence(judged(0.99, 80.0), references, fit(), 0.0, True, 0.9)
+    sound = Evidence(episode_scores(0.99, 80.0), references, fit(), 0.0, True, 0.9)
     return dataclasses.replace(sound, **changed)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_training_that_went_well_passes() -> None:
-    assert judge(evidence()).passed
+    assert evaluate_gate(evidence()).passed
 
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"policy": judged(0.5, 80.0)}, "success in its model is 0."),
-        ({"policy": judged(0.0, 302.0, seed=3), "threshold": 0.0}, "not below that of no action"),
+        ({"policy": episode_scores(0.5, 80.0)}, "its success rate in its model is 0."),
+        ({"policy": episode_scores(0.0, 302.0, seed=3), "threshold": 0.0}, "not below that of no action"),
         ({"left_out": 0.02}, "2.0% of the training's steps were left out"),
-        ({"outside": 0.4}, "40% of the policy's steps in its model lead where nothing was recorded"),
-        ({"fit": fit(Comparison(0.5, 0.1, True))}, "worse than the plain simulator"),
-        ({"fit": fit(None, Comparison(0.5, 0.1, True))}, "worse than 'nothing moves'"),
+        ({"outside": 0.4}, "40% of the policy's steps in its model leave the recorded states"),
+        ({"fit": fit(Comparison(0.5, 0.1, True))}, "worse than the simulator"),
+        ({"fit": fit(None, Comparison(0.5, 0.1, True))}, "worse than the persistence baseline"),
     ],
 )
 def test_what_went_wrong_is_named_with_what_to_try(changed: dict, reason: str) -> None:
-    verdict = judge(evidence(**changed))
+    verdict = evaluate_gate(evidence(**changed))
     assert not verdict.passed
     assert any(reason in why for why in verdict.reasons), verdict.reasons
 
 
 def test_differences_within_two_standard_errors_or_the_noise_do_not_count_against_a_fit() -> None:
     for comparison in (Comparison(0.19, 0.1, True), Comparison(0.5, 0.1, False), Comparison(-0.5, 0.1, True)):
-        assert judge(evidence(fit=fit(comparison, comparison))).passed
+        assert evaluate_gate(evidence(fit=fit(comparison, comparison))).passed
 
 
-def test_a_first_training_has_no_fit_to_judge_and_a_task_without_success_is_judged_by_cost() -> None:
-    verdict = judge(evidence(fit=None, has_success=False, policy=judged(0.0, 80.0)))
+def test_a_first_training_has_no_fit_to_validate_and_a_task_without_success_is_judged_by_cost() -> None:
+    verdict = evaluate_gate(evidence(fit=None, has_success=False, policy=episode_scores(0.0, 80.0)))
     assert verdict.passed
-    assert "there is no fit to judge" in verdict.notes[0]
-    assert "the task has no success of its own" in verdict.notes[1]
+    assert "there is no fit to validate" in verdict.notes[0]
+    assert "the task defines no success" in verdict.notes[1]
 
 
 def test_surviving_is_better_than_ending_early_at_little_cost() -> None:
-    references = {"no action": judged(0.0, 2.0, 0.1, seed=1)}
-    assert judge(evidence(policy=judged(1.0, 3.0, 0.1), references=references)).passed
+    references = {"no action": episode_scores(0.0, 2.0, 0.1, seed=1)}
+    assert evaluate_gate(evidence(policy=episode_scores(1.0, 3.0, 0.1), references=references)).passed
 
 
 def test_a_fit_is_compared_with_both_references_start_by_start() -> None:
     from tests.test_contradictions import recorded
 
     motions = [recorded(0)]
-    found = rung("friction").fit(TASK, motions, jax.random.key(0), lambda share: None).errors[0.5]
+    found = load_dynamics("friction").fit(TASK, motions, jax.random.key(0), lambda share: None).errors[0.5]
     assert found.over_simulator is not None
-    assert found.over_still is not None
+    assert found.over_persistence is not None
     assert found.over_simulator.mean < -2.0 * found.over_simulator.error < 0.0
-    assert found.over_still.mean < 0.0
+    assert found.over_persistence.mean < 0.0
 
 
 def test_a_residual_that_is_not_finite_at_some_start_states_is_named_before_anything_is_trained() -> None:
@@ -146,11 +146,13 @@ def test_a_policy_that_learned_too_little_is_published_without_its_label_and_the
     assert "is published, without the label 'stable'" in said.stderr
     refused = client.job("1")
     assert not labelled(refused)
-    with pytest.raises(GateRefused, match=r"without the label 'stable': success in its model is 0\.0"):
+    with pytest.raises(
+        GateRefused, match=r"without the label 'stable': its success rate in its model is 0\.0"
+    ):
         check_labelled(refused)
     assert [list(policy.labels) for policy in client.policies()] == [[]]
     shown = asked("jobs", refused.id, "--trainer", address)
-    assert "without label 'stable': success in its model is" in shown.stdout
+    assert "without label 'stable': its success rate in its model is" in shown.stdout
     assert "model_success" in shown.stdout
     off = trained(client, gate_off=True, seed=1)
     assert labelled(off)

@@ -81,13 +81,13 @@ def learner(find_direction: object, search: object) -> Algorithm:
 def test_each_variant_learns_to_park_the_mass(find_direction: object, search: object, epochs: int) -> None:
     friction = jnp.full((), 0.1)
     theta = mixture(friction, friction[None], 0.0, CONFIG.batch)
-    judged_in = mixture(friction, friction[None], 0.0, 128)
+    validation_models = mixture(friction, friction[None], 0.0, 128)
     algorithm = learner(find_direction, search)
     untrained = algorithm.init(jax.random.key(0)).policy
-    assert float(jnp.mean(JUDGE(untrained, judged_in, jax.random.key(9)).success)) < 0.3
-    *_, last = train(algorithm, JUDGE, theta, judged_in, HDSConfig(epochs=epochs), jax.random.key(0))
+    assert float(jnp.mean(JUDGE(untrained, validation_models, jax.random.key(9)).success)) < 0.3
+    *_, last = train(algorithm, JUDGE, theta, validation_models, HDSConfig(epochs=epochs), jax.random.key(0))
     assert last.best is not None
-    assert float(jnp.mean(JUDGE(last.best.policy, judged_in, jax.random.key(9)).success)) > 0.9
+    assert float(jnp.mean(JUDGE(last.best.policy, validation_models, jax.random.key(9)).success)) > 0.9
 
 
 @pytest.mark.parametrize("failure", [0.0, 50.0], ids=["steps cost most", "failing costs most"])

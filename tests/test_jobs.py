@@ -99,7 +99,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerClient]:
             "no policy has the version 'x'; published: none yet",
         ),
     ],
-    ids=["task", "label", "no data", "rung", "fraction", "job", "version"],
+    ids=["task", "label", "no data", "dynamics model", "fraction", "job", "version"],
 )
 def test_a_wrong_request_is_refused_at_once_with_what_would_be_valid(
     empty: TrainerClient, start: Callable, message: str

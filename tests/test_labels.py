@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.faults import find_fault
 from trainer.learning.labels import along_trajectory, around_trajectory, no_labels, push
+from trainer.learning.non_finite import find_non_finite
 from trainer.learning.trajectory import Trajectory
 
 H, KEY = 5, jax.random.key(0)
@@ -50,9 +50,9 @@ def test_the_ring_replaces_its_oldest_batch_and_ignores_what_is_dead_or_not_fini
 
 def test_a_fault_names_the_first_quantity_then_the_first_step_and_counts_all() -> None:
     states, actions = jnp.zeros((4, 6, 2)), jnp.zeros((4, 6, 1))
-    assert int(find_fault(states, actions).steps) == 0
+    assert int(find_non_finite(states, actions).steps) == 0
     states = states.at[3, 2, 1].set(jnp.nan).at[1, 4, 0].set(jnp.inf)
     actions = actions.at[0, 0, 0].set(jnp.nan)
-    fault = find_fault(states, actions)
+    fault = find_non_finite(states, actions)
     assert (int(fault.steps), int(fault.quantity), int(fault.sample), int(fault.step)) == (3, 0, 3, 2)
     assert str(fault).startswith("the state of sample 3 at step 2 is not finite")

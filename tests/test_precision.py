@@ -10,8 +10,8 @@ PROGRAM = """
 import jax, jax.numpy as jnp
 import numpy as np
 from tests.test_hds import CONFIG, learner
-from trainer.dynamics.physics_rung import PhysicsRung
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.physics_dynamics import PhysicsDynamics
+from trainer.dynamics.windows import Segment
 from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.direction import gauss_newton
 from trainer.learning.hds import HDSConfig, schedule
@@ -28,8 +28,8 @@ state, info = algorithm.step(
     algorithm.init(jax.random.key(0)), jnp.zeros(CONFIG.batch), schedule(HDSConfig(), 0), jax.random.key(1)
 )
 leaves = jax.tree.leaves({"x": x, "state": state._asdict(), "info": info})
-motions = [Motion(np.asarray(x), np.asarray(u))]
-fit = PhysicsRung().fit(task, motions, jax.random.key(0), lambda share: None)
+segments = [Segment(np.asarray(x), np.asarray(u))]
+fit = PhysicsDynamics().fit(task, segments, jax.random.key(0), lambda share: None)
 leaves += jax.tree.leaves(fit.members)
 leaves = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
 print(sorted({leaf.dtype.name for leaf in leaves}))

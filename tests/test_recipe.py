@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.learner import learner
 from trainer.jobs.recipe import train_policy
 from trainer.jobs.request import Progress
@@ -10,7 +10,7 @@ from trainer.tasks import load_task
 
 
 def test_a_training_that_has_not_succeeded_goes_on_from_its_best_policy() -> None:
-    parts, told, metrics = learner(load_task("cartpole_swingup"), rung("")), [], {}
+    parts, told, metrics = learner(load_task("cartpole_swingup"), load_dynamics("")), [], {}
 
     def report(progress: Progress) -> None:
         told.append(progress.phase)

@@ -11,7 +11,7 @@ import pytest
 
 from trainer.learning.compilation import ONCE, compiled
 from trainer.models.brax_model import load_system
-from trainer.models.physics import nominal, rearranged
+from trainer.models.physics import nominal, with_parameters
 from trainer.models.rigid_tree import RigidTree
 
 ENGINE: Any = mujoco
@@ -55,7 +55,7 @@ def test_accelerations_and_energy_are_those_of_mujoco(xml: str, heavier: float) 
         mass: jax.Array, q: jax.Array, qd: jax.Array, tau: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         physics = nominal(system.qd_size(), 0, system.num_links())._replace(mass=mass)
-        tree = RigidTree(rearranged(physics, system), q, qd)
+        tree = RigidTree(with_parameters(physics, system), q, qd)
         return jnp.stack(tree.acceleration(tau)), jnp.asarray(tree.energy())
 
     ours, rng = compiled(accelerated, ONCE), np.random.default_rng(0)

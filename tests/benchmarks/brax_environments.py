@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer import compilation_cache
-from trainer.dynamics.physics_rung import PhysicsRung
+from trainer.dynamics.physics_dynamics import PhysicsDynamics
 from trainer.jobs.learner import learner, stacked
 from trainer.learning.compiled_pods import compiled_pods
 from trainer.learning.hds import HDSConfig, mixture, train
@@ -88,11 +88,11 @@ def main() -> None:
         options.seeds, options.epochs = options.seeds[:1], options.epochs // 2
     compilation_cache.enable()
     for name in options.environments:
-        simulator = PhysicsRung("simulator", ())
+        simulator = PhysicsDynamics("simulator", ())
         with without_maintenance_notice():
             parts = learner(ENVIRONMENTS[name](), simulator)
         pods = dataclasses.replace(parts.pods, config=CONFIGURATIONS.get(name, parts.pods.config))
-        algorithm, nothing = compiled_pods(pods).algorithm, simulator.nothing(parts.task)
+        algorithm, nothing = compiled_pods(pods).algorithm, simulator.nominal_parameters(parts.task)
         theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods.config.batch, EPISODES))
         for seed in options.seeds:
             began, key = time.perf_counter(), jax.random.key(seed)

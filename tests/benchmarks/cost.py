@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.benchmarks.brax_dynamics import brax_dynamics
-from trainer.dynamics.ladder import rung
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.catalogue import load_dynamics
+from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner, learner
 from trainer.jobs.recipe import train_policy
 from trainer.learning.hds import HDSConfig
@@ -108,16 +108,16 @@ def cold_loop(task: Task) -> None:
             parts, fit, fraction, HDSConfig(epochs=4), jax.random.key(0), None, lambda progress: None, {}, 1
         )
 
-    def motion() -> Motion:
+    def segment() -> Segment:
         model, key = task.model(no_force, 1), jax.random.key(0)
         u = jax.random.uniform(key, (100, len(task.action_names)), minval=-1.0)
         trajectory = rollout(model, None, lambda t, x: u[t], task.reset(key), len(u))
-        return Motion(np.asarray(trajectory.x), np.asarray(trajectory.u))
+        return Segment(np.asarray(trajectory.x), np.asarray(trajectory.u))
 
-    chosen = rung("")
+    chosen = load_dynamics("")
     parts = learner(task, chosen)
     told("training in simulation, 4 epochs", lambda: trained(parts, None))
-    data = motion()
+    data = segment()
     fit = told(
         "fitting the default dynamics", lambda: chosen.fit(task, [data], jax.random.key(1), lambda s: None)
     )

@@ -3,12 +3,12 @@
     python -m tests.benchmarks.coverage [--quick] [--draws 100] [--first 0] [--task NAME …]
         [--source own|mujoco …] [--noise 0|1 …] [--model friction]
 
-For each draw a plant is redrawn, 10 s of excited motion are recorded on it (four episodes) and the rung is
-fitted. Every parameter that the fit calls identified, and that has a truth, is compared with it: break-away
-excess and Stribeck velocity have one in the project's own law only. Printed per case: how many were
-identified, how many intervals held the truth and which share that is (with its 95 % interval, in which each
-draw counts as one, since the parameters of a fit err together), the median width of the intervals as a share
-of the truth, and every parameter's own share. 0.85 to 0.95 is right.
+For each draw a plant is redrawn, 10 s of excited motion are recorded on it (four episodes) and the dynamics
+model is fitted. Every parameter that the fit calls identified, and that has a truth, is compared with it:
+break-away excess and Stribeck velocity have one in the project's own law only. Printed per case: how many
+were identified, how many intervals held the truth and which share that is (with its 95 % interval, in which
+each draw counts as one, since the parameters of a fit err together), the median width of the intervals as a
+share of the truth, and every parameter's own share. 0.85 to 0.95 is right.
 """
 
 import argparse
@@ -22,13 +22,13 @@ import numpy as np
 
 from tests.benchmarks.coverage_plants import record
 from trainer import compilation_cache
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.catalogue import load_dynamics
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
 TASKS, SOURCES = ("cartpole_swingup", "pendulum"), ("own", "mujoco")
 VARIED = {"physics": frozenset({"gain", "mass"}), "drive": frozenset({"gain"})}
-"""What is redrawn besides friction, by rung; own source only."""
+"""What is redrawn besides friction, by dynamics model; own source only."""
 BOOTSTRAPS = 2000
 
 
@@ -48,7 +48,7 @@ def compare(
 ) -> list[Compared]:
     """Return every parameter with a truth of one draw."""
     motions, truth = record(task, source, noisy, varied, draw)
-    estimates = rung(model).fit(task, motions, jax.random.key(draw), lambda share: None).estimates
+    estimates = load_dynamics(model).fit(task, motions, jax.random.key(draw), lambda share: None).estimates
     return [
         Compared(
             name,

@@ -21,9 +21,9 @@ import mujoco
 import numpy as np
 
 from trainer.dynamics.groups import joint_names
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.models.friction import Friction, friction_force
-from trainer.models.physics import Physics, nominal, rearranged
+from trainer.models.physics import Physics, nominal, with_parameters
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
@@ -59,7 +59,7 @@ Step = Callable[[np.ndarray, np.ndarray], np.ndarray]
 class Recorded(NamedTuple):
     """Motion as a rig's sensors told it, and the true value of what may be identified, by name."""
 
-    motions: list[Motion]
+    segments: list[Segment]
     truth: dict[str, float]
 
 
@@ -84,7 +84,7 @@ def record(task: Task, source: str, noisy: bool, varied: frozenset[str], seed: i
         actions.append(u)
     y, u = np.stack(seen, axis=1), np.stack(actions, axis=1)
     return Recorded(
-        [Motion(y[e].astype(np.float32), u[e].astype(np.float32)) for e in range(EPISODES)], truth
+        [Segment(y[e].astype(np.float32), u[e].astype(np.float32)) for e in range(EPISODES)], truth
     )
 
 
@@ -129,7 +129,7 @@ def _compiled(name: str) -> Callable:
     def force(theta: Physics, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
         return friction_force(theta.friction, qd, WIDTH)
 
-    return jax.jit(jax.vmap(task.model(force, SUBSTEPS, rearranged), (None, 0, 0)))
+    return jax.jit(jax.vmap(task.model(force, SUBSTEPS, with_parameters), (None, 0, 0)))
 
 
 def _own(task: Task, physics: Physics) -> Step:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer import compilation_cache
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
 from trainer.learning.evaluation import score
@@ -44,7 +44,11 @@ class Found(NamedTuple):
 
 def noisy_plant(parts: Learner) -> Callable[[Any], Found]:
     """Return what judges a policy over 512 episodes with each level of sensor and action noise."""
-    task, model, nothing = parts.task, parts.rung.model(parts.task), parts.rung.nothing(parts.task)
+    task, model, nothing = (
+        parts.task,
+        parts.dynamics.model(parts.task),
+        parts.dynamics.nominal_parameters(parts.task),
+    )
 
     def episode(policy: Any, level: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         key_start, key_sensor, key_action = jax.random.split(key, 3)
@@ -75,8 +79,11 @@ def main() -> None:
     options = parser.parse_args()
     seeds = options.seeds[:2] if options.quick else options.seeds
     compilation_cache.enable()
-    parts, config = learner(load_task("cartpole_swingup"), rung("")), HDSConfig(epochs=options.epochs)
-    nothing, judge = parts.rung.nothing(parts.task), noisy_plant(parts)
+    parts, config = (
+        learner(load_task("cartpole_swingup"), load_dynamics("")),
+        HDSConfig(epochs=options.epochs),
+    )
+    nothing, judge = parts.dynamics.nominal_parameters(parts.task), noisy_plant(parts)
     theta = mixture(nothing, stacked(nothing), 0.0, parts.pods.config.batch)
     around = around_trajectory(tuple(float(noise) for noise in SENSOR_NOISE))
     kinds: dict[str, Teach] = {

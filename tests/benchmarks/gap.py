@@ -30,9 +30,9 @@ from real_env.plants.brax_friction import START, START_SPREAD, FrictionConstants
 from tests.benchmarks.loop_in_process import EPISODES, train
 from tests.benchmarks.study_plants import PlantState, Step, StudyPlant, study_plant
 from trainer import compilation_cache
-from trainer.dynamics.ladder import LADDER, fit_best, held_out_error, rung
-from trainer.dynamics.rung import Fit
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.catalogue import DYNAMICS, fit_best, held_out_error, load_dynamics
+from trainer.dynamics.dynamics_model import Fit
+from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import Progress
 from trainer.learning.evaluation import score
@@ -78,7 +78,7 @@ def drive(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return x[B, T + 1, 4], its observations y, and u[B, T, 1] of closed-loop episodes."""
     keys = jax.random.split(key, len(excitation) + 1)
-    episodes = _episodes(plant.step, parts.policy, parts.rung.memory > 0)
+    episodes = _episodes(plant.step, parts.policy, parts.dynamics.action_history > 0)
     return episodes(
         plant.constants,
         plant.noise,
@@ -119,9 +119,9 @@ def _episodes(step: Step, policy: PolicySpec, remembers: bool) -> Callable[..., 
     return episodes
 
 
-def record(plant: StudyPlant, parts: Learner, best: Best, seconds: float, seed: int) -> list[Motion]:
+def record(plant: StudyPlant, parts: Learner, best: Best, seconds: float, seed: int) -> list[Segment]:
     """Record motions of up to 5 s each, `seconds` in all, as real_env's collect phase does."""
-    motions, left, number = [], round(seconds / parts.task.control_dt), 0
+    segments, left, number = [], round(seconds / parts.task.control_dt), 0
     longest = round(MOTION_SECONDS / parts.task.control_dt)
     while left > 0:
         steps = min(left, longest)
@@ -129,9 +129,9 @@ def record(plant: StudyPlant, parts: Learner, best: Best, seconds: float, seed: 
         spread = np.random.default_rng(seed + number).uniform(-START_SPREAD, START_SPREAD, (1, 4))
         extra = np.stack([excite(k)[None] for k in range(longest)])  # one length, compiled once
         _, y, u = drive(plant, parts, best.policy, START + spread, extra, jax.random.key(seed + number))
-        motions.append(Motion(np.asarray(y[0, : steps + 1]), np.asarray(u[0, :steps])))
+        segments.append(Segment(np.asarray(y[0, : steps + 1]), np.asarray(u[0, :steps])))
         left, number = left - steps, number + 1
-    return motions
+    return segments
 
 
 def judge(plant: StudyPlant, parts: Learner, best: Best) -> tuple[float, float, float]:
@@ -151,7 +151,7 @@ def randomised(count: int, seed: int) -> Fit:
         jnp.asarray(part * most) for part, most in zip(draw, (20.0, 40.0, 20.0), strict=True)
     )
     law = Friction(viscous, dry, excess, jnp.full((count, 2), 0.1))
-    nothing = rung("").nothing(load_task(TASK_NAME))
+    nothing = load_dynamics("").nominal_parameters(load_task(TASK_NAME))
     many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), nothing)
     return Fit(many._replace(friction=law), {}, {})
 
@@ -162,23 +162,23 @@ def retrain(
     """Carry out one method; return what it learned with, its policy, and its held-out error."""
     name, _, share = method.partition("@")
     fraction = float(share or 1.0)
-    first = learner(task, rung(""))
+    first = learner(task, load_dynamics(""))
     if name == "simulation":
         return first, train(first, None, 0.0, seed, simulated, told), float("nan")
     if name == "randomised":
         return first, train(first, randomised(64, seed), 1.0, seed, simulated, told), float("nan")
     if name == "oracle":
         plain = bool(jnp.all(plant.truth.mass == 1.0)) and float(plant.truth.delay) == 0.0
-        parts = learner(task, rung("friction" if plain else "physics"))
+        parts = learner(task, load_dynamics("friction" if plain else "physics"))
         fit = Fit(stacked(plant.truth), {}, {})
     else:
-        motions, key = record(plant, first, simulated, seconds, 1000 * seed + 7), jax.random.key(seed)
+        segments, key = record(plant, first, simulated, seconds, 1000 * seed + 7), jax.random.key(seed)
         if name == "auto":
-            choice = fit_best(task, motions, key, lambda share: None)
-            chosen, fit = choice.rung, choice.fit
+            choice = fit_best(task, segments, key, lambda share: None)
+            chosen, fit = choice.dynamics, choice.fit
         else:
-            chosen = rung(name)
-            fit = chosen.fit(task, motions, key, lambda share: None)
+            chosen = load_dynamics(name)
+            fit = chosen.fit(task, segments, key, lambda share: None)
         parts = learner(task, chosen)
     start = carried(simulated, first, parts)
     return parts, train(parts, fit, fraction, seed, start, told), held_out_error(fit)
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--seconds", type=float, nargs="+", default=list(SECONDS))
     fractions = [f"friction@{share:g}" for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)]
-    methods = ["simulation", "randomised", "oracle", *LADDER, *fractions, "auto"]
+    methods = ["simulation", "randomised", "oracle", *DYNAMICS, *fractions, "auto"]
     parser.add_argument("--methods", nargs="+", default=methods, help="NAME or NAME@learned_fraction")
     parser.add_argument(
         "--quick", action="store_true", help="two seeds, 5 s of data, the methods that matter most"
@@ -274,7 +274,7 @@ def main() -> None:
                 for seconds in [0.0] if without_data else options.seconds:
                     if (plant_name, seed, method, seconds) in done:
                         continue
-                    simulated = simulated or train(learner(task, rung("")), None, 0.0, seed, None)
+                    simulated = simulated or train(learner(task, load_dynamics("")), None, 0.0, seed, None)
                     told = Stability()
                     parts, best, error = retrain(plant, task, simulated, method, seconds, seed, told)
                     scores = judge(plant, parts, best)

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.identification [--quick] [--seconds 10] [--seeds 0 … 9]
 
-Trains in simulation, records data on each redrawn plant with that policy, and fits the default rung.
+Trains in simulation, records data on each redrawn plant with that policy, and fits the default dynamics
+model.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from tests.benchmarks.gap import record
 from tests.benchmarks.loop_in_process import train
 from tests.benchmarks.study_plants import study_plant
 from trainer import compilation_cache
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.learner import learner
 from trainer.tasks import load_task
 
@@ -32,8 +33,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two plants")
     options = parser.parse_args()
     compilation_cache.enable()
-    task, chosen = load_task("cartpole_swingup"), rung(options.dynamics_model)
-    parts = learner(task, rung(""))
+    task, chosen = load_task("cartpole_swingup"), load_dynamics(options.dynamics_model)
+    parts = learner(task, load_dynamics(""))
     off: dict[str, list[float]] = {name: [] for name in NAMES}
     held = dict.fromkeys(NAMES, 0)
     for seed in options.seeds[:2] if options.quick else options.seeds:

@@ -12,8 +12,8 @@ import numpy as np
 
 from real_env.excitation import Excitation
 from real_env.plants.brax_friction import START, START_SPREAD, FrictionConstants, control_step
-from trainer.dynamics.rung import Fit
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.dynamics_model import Fit
+from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS, Report, train_policy
 from trainer.learning.evaluation import score
@@ -78,14 +78,14 @@ def on_plant(parts: Learner, friction: FrictionConstants, best: Best) -> Plant:
     return Plant(float(jnp.mean(found.success)), float(jnp.mean(found.cost)))
 
 
-def record(parts: Learner, friction: FrictionConstants, best: Best, seconds: float, seed: int) -> Motion:
+def record(parts: Learner, friction: FrictionConstants, best: Best, seconds: float, seed: int) -> Segment:
     """Record one stretch of excited motion, as real_env's collect phase does."""
     steps = round(seconds / parts.task.control_dt)
     size = len(parts.task.action_names)
     excite = Excitation(0.3, parts.task.control_dt, size, seed)
     start = START + np.random.default_rng(seed).uniform(-START_SPREAD, START_SPREAD, (1, len(START)))
     x, u = drive(parts, friction, best.policy, start, np.stack([excite(k)[None] for k in range(steps)]))
-    return Motion(np.asarray(x[0]), np.asarray(u[0]))
+    return Segment(np.asarray(x[0]), np.asarray(u[0]))
 
 
 def oracle(friction: FrictionConstants) -> Fit:

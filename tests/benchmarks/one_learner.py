@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.benchmarks.brax_dynamics import brax_dynamics
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
 from trainer.learning.compilation import side_by_side
@@ -109,7 +109,7 @@ class Teller:
 
 def ours(teller: Teller, seed: int, variant: str) -> None:
     """HDS (`hds`), PODS with a plain line search and no noise (`pods`), or HDS as a job runs it (`job`)."""
-    parts, config = learner(TASK, rung("")), HDSConfig(FIRST_EPOCHS)
+    parts, config = learner(TASK, load_dynamics("")), HDSConfig(FIRST_EPOCHS)
     pods_config = parts.pods.config if variant == "job" else SMALL
     pods = dataclasses.replace(parts.pods, config=pods_config)
     if variant != "job":
@@ -117,7 +117,7 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     if variant == "pods":
         pods = dataclasses.replace(pods, search=line_search(STEP_SIZES))
         config = dataclasses.replace(config, noise=0.0, temperature=0.0)
-    parts_of_pods, nothing = compiled_pods(pods), rung("").nothing(TASK)
+    parts_of_pods, nothing = compiled_pods(pods), load_dynamics("").nominal_parameters(TASK)
     theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods_config.batch, EPISODES))
     n, m = len(TASK.state_names), 1
     rolled = pods_config.batch * pods_config.horizon
@@ -141,8 +141,8 @@ def short_horizon_actor_critic(teller: Teller, seed: int, model: Model) -> None:
     """SHAC."""
     from tests.benchmarks.shac import BATCH, HORIZON, SHAC, train
 
-    parts = learner(TASK, rung(""))
-    nothing = rung("").nothing(TASK)
+    parts = learner(TASK, load_dynamics(""))
+    nothing = load_dynamics("").nominal_parameters(TASK)
     judged = mixture(nothing, stacked(nothing), 0.0, EPISODES)
     shac = SHAC(TASK, model, parts.policy, epochs=2000)
     for epoch, state in enumerate(train(shac, jax.random.key(seed)), start=1):

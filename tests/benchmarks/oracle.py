@@ -12,15 +12,15 @@ import argparse
 from real_env.plants.brax_friction import drawn_constants
 from tests.benchmarks.loop_in_process import on_plant, oracle, train
 from trainer import compilation_cache
-from trainer.dynamics.ladder import rung
-from trainer.dynamics.physics_rung import PhysicsRung
+from trainer.dynamics.catalogue import load_dynamics
+from trainer.dynamics.physics_dynamics import PhysicsDynamics
 from trainer.jobs.learner import learner
 from trainer.tasks import load_task
 
 WIDTH = 0.03
 
 
-STEEP = PhysicsRung("steep-friction", substeps=3, width=WIDTH)
+STEEP = PhysicsDynamics("steep-friction", substeps=3, width=WIDTH)
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     compilation_cache.enable()
     task = load_task("cartpole_swingup")
-    smooth, steep = learner(task, rung("")), learner(task, STEEP)
+    smooth, steep = learner(task, load_dynamics("")), learner(task, STEEP)
     for seed in options.seeds:
         friction = drawn_constants(seed)
         simulated = train(smooth, None, 0.0, seed, None)

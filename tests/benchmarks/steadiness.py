@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from trainer import compilation_cache
-from trainer.dynamics.ladder import rung
+from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.learner import learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
 from trainer.learning.hds import HDSConfig, mixture, schedule
@@ -35,8 +35,8 @@ def main() -> None:
     options = parser.parse_args()
     seeds = options.seeds[:2] if options.quick else options.seeds
     compilation_cache.enable()
-    parts, config = learner(load_task(options.task), rung("")), HDSConfig(epochs=options.epochs)
-    nothing = parts.rung.nothing(parts.task)
+    parts, config = learner(load_task(options.task), load_dynamics("")), HDSConfig(epochs=options.epochs)
+    nothing = parts.dynamics.nominal_parameters(parts.task)
     theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.pods.config.batch, STARTS))
     worst = {"current": 1.0, "raw": 1.0}
     for seed in seeds:

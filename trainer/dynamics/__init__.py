@@ -1,1 +1,1 @@
-"""Dynamics learned from real data: a ladder of rungs, each a family of models with the simulator in it."""
+"""Dynamics models fitted to real data. Each contains the simulator as a special case."""

@@ -1,11 +1,11 @@
-"""Whether recorded motion can be what a task says that it is: signs, units and zeros of its columns.
+"""Checks of recorded data against the task: signs, units and zeros of the columns.
 
-A velocity is the derivative of its position; a motor pushes towards where the task says; gravity pulls down
-from where the task's angle is zero. What contradicts that is refused by name, since a fit would turn it into
-friction, gain or mass without a word.
+A velocity is the derivative of its position, a motor pushes in the direction that the task defines, and
+gravity acts from the zero of the task's angle. Data that contradict this are refused, since a fit would
+absorb the error in friction, gain or mass.
 
 Notation
-    b        slope of a motor's effect, as it was seen, over the simulated one; 1 if they agree
+    b        slope of a motor's measured effect over the simulated one; 1 if they agree
 """
 
 import functools
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from protos import kinematics
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.models.force import no_force
 from trainer.tasks.task import Task
 
@@ -30,21 +30,21 @@ REMEDIES = {
     kinematics.SCALED: "give both in the task's units (unit in a --format file)",
 }
 SHARE = 0.5
-"""Another zero is believed if it leaves less than this share of the squared error."""
+"""Another zero is reported if it lowers the squared error to less than this share."""
 CLEAR, BACKWARDS, TOO_MUCH = 3.0, -0.2, 5.0
-"""An effect contradicts the simulator's if it is below zero by so many standard errors and below the second
-times the simulator's, or above the third."""
+"""A slope b contradicts the simulator if it is negative by CLEAR standard errors and below BACKWARDS, or
+above TOO_MUCH."""
 
 
 class Contradiction(NamedTuple):
-    """A column, what was seen of it, and what to do."""
+    """A column, the finding, and the remedy."""
 
     column: str
     seen: str
     remedy: str
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return the text of a message."""
         return f"{self.column}: {self.seen}; {self.remedy}"
 
 
@@ -52,45 +52,44 @@ class Contradicted(ValueError):
     """Data that contradicts its task; the message names the columns."""
 
 
-def check(task: Task, motions: list[Motion]) -> None:
-    """Check what was recorded before it is learned from.
+def check(task: Task, segments: list[Segment]) -> None:
+    """Check recorded data before a fit.
 
     Raises:
-        Contradicted: naming each column, what was seen, and what to do.
+        Contradicted: naming each column, the finding and the remedy.
     """
-    _refuse(task, contradictions(task, motions))
+    _refuse(task, contradictions(task, segments))
 
 
 def _refuse(task: Task, found: list[Contradiction]) -> None:
     if found:
         raise Contradicted(
-            f"the data contradicts task {task.name}, and nothing is learned from it: "
-            + ". ".join(map(str, found))
+            f"the data contradict task {task.name} and are not used: " + ". ".join(map(str, found))
         )
 
 
-def contradictions(task: Task, motions: list[Motion]) -> list[Contradiction]:
-    """Return what in `motions`, all finite, can't be of the task."""
-    if task.positions != task.joints or sum(len(motion.u) for motion in motions) < LEAST_STEPS:
+def contradictions(task: Task, segments: list[Segment]) -> list[Contradiction]:
+    """Return the contradictions between `segments`, all finite, and the task."""
+    if task.positions != task.joints or sum(len(segment.u) for segment in segments) < LEAST_STEPS:
         return []  # with quaternions, positions and velocities do not come in pairs
-    found = [c for joint in range(task.joints) if (c := _kinematics(task, joint, motions))]
-    return found or _dynamics(task, *_steps(motions))
+    found = [c for joint in range(task.joints) if (c := _kinematics(task, joint, segments))]
+    return found or _dynamics(task, *_steps(segments))
 
 
-def _steps(motions: list[Motion]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x[T, n], u[T, m] and x_next[T, n] of steps spread over the motions."""
+def _steps(segments: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return x[T, n], u[T, m] and x_next[T, n] of steps evenly spaced over the segments."""
     x, u, x_next = (
-        np.concatenate([part(motion) for motion in motions]).astype(float)
+        np.concatenate([part(segment) for segment in segments]).astype(float)
         for part in (lambda m: m.x[:-1], lambda m: m.u, lambda m: m.x[1:])
     )
     chosen = np.unique(np.linspace(0, len(u) - 1, MOST_STEPS).round().astype(int))
     return x[chosen], u[chosen], x_next[chosen]
 
 
-def _kinematics(task: Task, joint: int, motions: list[Motion]) -> Contradiction | None:
+def _kinematics(task: Task, joint: int, segments: list[Segment]) -> Contradiction | None:
     """Compare a velocity with the change of its position."""
     position, velocity = task.state_names[joint], task.state_names[task.joints + joint]
-    x = [motion.x for motion in motions]
+    x = [segment.x for segment in segments]
     stretches = [
         (task.control_dt * np.arange(len(part)), part[:, joint], part[:, task.joints + joint]) for part in x
     ]
@@ -103,10 +102,10 @@ def _of(found: kinematics.Agreement, velocity: str) -> Contradiction | None:
 
 
 def check_columns(task: Task, t: np.ndarray, x: np.ndarray) -> None:
-    """Check velocities of a log as written, x[N, n] at t[N] [s]: resampling mixes them with positions.
+    """Check the velocities of a log before resampling, x[N, n] at t[N] [s].
 
     Raises:
-        Contradicted: naming each column, what was seen, and what to do.
+        Contradicted: naming each column, the finding and the remedy.
     """
     if task.positions != task.joints:
         return
@@ -121,7 +120,7 @@ def check_columns(task: Task, t: np.ndarray, x: np.ndarray) -> None:
 
 
 def _dynamics(task: Task, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> list[Contradiction]:
-    """Look for an angle that is zero elsewhere, then for motors and joints that go the other way."""
+    """Check the zeros of angles, then the signs of motors and joints."""
     step, d = _step(task), task.joints
 
     def velocities(x: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -149,7 +148,7 @@ def _dynamics(task: Task, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> l
 
 
 def _effects(task: Task, motor: int, effect: np.ndarray, seen: np.ndarray) -> list[Contradiction]:
-    """Compare a motor's simulated effect on each joint's velocity, [T, d], with what was seen there."""
+    """Compare a motor's simulated effect on each joint's velocity, [T, d], with the measured one."""
     action, d = task.action_names[motor], task.joints
     slopes = [_slope(effect[:, joint], seen[:, joint]) for joint in range(d)]
     backwards = [b < -CLEAR * error and b < BACKWARDS for b, error in slopes]
@@ -176,7 +175,7 @@ def _effects(task: Task, motor: int, effect: np.ndarray, seen: np.ndarray) -> li
 
 
 def _slope(effect: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
-    """Return how much of an effect was seen, and the standard error of that; (0, inf) if there was none."""
+    """Return the slope b and its standard error; (0, inf) if there is no simulated effect."""
     usable = np.isfinite(effect) & np.isfinite(seen)
     effect, seen = effect[usable], seen[usable]
     power = float(np.sum(effect**2))

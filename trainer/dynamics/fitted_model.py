@@ -1,17 +1,17 @@
-"""The model that physics is fitted with: the rung's own, and what only a comparison with measurements needs.
+"""The model that physical parameters are fitted with: exact dry friction, and nuisance parameters.
 
-The rung's model is smooth, because a policy is trained in it by gradients. A fit has none of that trouble,
-so here dry friction truly rests (`dry_friction`). Two numbers of each joint are fitted besides and not
-told: how fast it creeps under a load that does not move it, and by how much the position was read later
-than the velocity; a velocity filter lags, and a simulator's two integrators do the same. What the data
-cannot tell of them widens the intervals of the others.
+The model that policies are trained in is smooth, since gradients run through it. The fit needs no smoothness,
+so here dry friction can stick (`dry_friction`). Two nuisance parameters of each joint are fitted, too: the
+speed of creep under a load below break-away, and the delay of the position reading behind the velocity
+reading (from a velocity filter, or a simulator's integrators). Their uncertainty widens the intervals of the
+others.
 
 Notation
     n, d   number of states of the plant, and of joints
-    x      states of the plant, then an action remembered   [L + 1, n + m]
+    x      states of the plant, then the last action        [L + 1, n + m]
     A, G   ∂x'/∂x, ∂x'/∂tau of one step                     [n + m, n + m], [n + m, d]
     creep  speed at break-away                              [d]   m/s or rad/s
-    skew   how much later positions were read               [d]   s
+    skew   delay of position readings                       [d]   s
 """
 
 import dataclasses
@@ -31,17 +31,16 @@ from trainer.models.physics import Physics
 from trainer.tasks.task import Task
 
 if TYPE_CHECKING:
-    from trainer.dynamics.physics_rung import PhysicsRung
+    from trainer.dynamics.physics_dynamics import PhysicsDynamics
 
 SUBSTEPS = 4
-"""Runge-Kutta steps per control step of the fit, more than policies are trained with: friction is constant
-over each."""
+"""Runge-Kutta steps per control step of the fit. Friction is constant over each."""
 FASTEST_CREEP = 0.02
 """[m/s or rad/s]"""
 USUAL_SKEW = 0.1
-"""Standard deviation before any data, in control steps."""
-CREEP_CENTRE, CREEP_SPREAD = -3.0, 2.0
-"""Of the logit of creep / FASTEST_CREEP: about 1 mm/s before any data."""
+"""Prior standard deviation, in control steps."""
+CREEP_MEAN, CREEP_STD = -3.0, 2.0
+"""Prior of the logit of creep / FASTEST_CREEP; its mean is about 1 mm/s."""
 
 
 class Fitted(NamedTuple):
@@ -53,33 +52,33 @@ class Fitted(NamedTuple):
 
 
 def nuisance_prior(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return centre and spread [2 d] of what is fitted besides the physics."""
+    """Return prior mean and standard deviation [2 d] of the nuisance parameters."""
     d = task.joints
-    return np.repeat([CREEP_CENTRE, 0.0], d), np.repeat([CREEP_SPREAD, 1.0], d)
+    return np.repeat([CREEP_MEAN, 0.0], d), np.repeat([CREEP_STD, 1.0], d)
 
 
 def fitted(task: Task, physics: Physics, p: jax.Array) -> Fitted:
-    """Return what p[2 d], of the order of one, stands for."""
+    """Return the physics with the nuisance parameters of p[2 d], of the order of one."""
     creep, skew = p.reshape(2, -1)
     return Fitted(physics, FASTEST_CREEP * jax.nn.sigmoid(creep), USUAL_SKEW * task.control_dt * skew)
 
 
 def frictionless(task: Task, physics: Physics) -> Fitted:
-    """Return physics that have no friction, which joints neither creep under nor rest by."""
+    """Return physics without friction, with creep and skew 0."""
     none = jnp.zeros(task.joints)
     return Fitted(physics, none, none)
 
 
 def exact_model(
-    rung: "PhysicsRung",
+    dynamics: "PhysicsDynamics",
     task: Task,
     extra: Force = no_force,
     at: Callable[[Any], Fitted] = lambda theta: theta,
     substeps: int = SUBSTEPS,
 ) -> Model:
-    """Return the model whose parameters hold `Fitted`, and an `extra` force on the joints.
+    """Return the model with parameters `at(theta)`, and an `extra` force on the joints.
 
-    Where the simulator is not ours to integrate (`brax_task`), it is the rung's smooth one.
+    A simulator that Brax integrates (`brax_task`) keeps its smooth friction.
     """
 
     def force(theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
@@ -91,14 +90,14 @@ def exact_model(
     from trainer.models.brax_model import BraxModel
 
     physics = lambda theta: at(theta).physics  # noqa: E731
-    model = task.model(force, substeps, rung.arrange(physics))
+    model = task.model(force, substeps, dynamics.system_transform(physics))
     if not isinstance(model, BraxModel):
-        return rung.with_force(task, extra, physics)
-    return rung.late(task, dataclasses.replace(model, dry=dry), physics)
+        return dynamics.with_force(task, extra, physics)
+    return dynamics.late(task, dataclasses.replace(model, dry=dry), physics)
 
 
 def measured(model: Model, task: Task, theta: Fitted, start: jax.Array, u: jax.Array) -> jax.Array:
-    """Return x as it would be read from `start[n + m]`, itself a reading, under `u[L, m]`."""
+    """Return the predicted readings x[L + 1, n + m] from the reading `start[n + m]` under `u[L, m]`."""
     x = replay(model, theta, _read(task, start, -theta.skew), u)
     return _read(task, x, theta.skew)
 
@@ -106,7 +105,7 @@ def measured(model: Model, task: Task, theta: Fitted, start: jax.Array, u: jax.A
 def predicted_along(
     model: Model, task: Task, theta: Fitted, start: jax.Array, u: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return x[L, n + m] as it would be read, and A, G of each step of `model`, which takes `Pushed`."""
+    """Return predicted readings x[L, n + m], and A, G of each step of `model`, which takes `Pushed`."""
     none = jnp.zeros(task.joints)
 
     def advance(x: jax.Array, u: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
@@ -122,6 +121,6 @@ def predicted_along(
 
 
 def _read(task: Task, x: jax.Array, skew: jax.Array) -> jax.Array:
-    """Return states whose positions are read `skew` later than velocities, where these come in pairs."""
+    """Return states with positions read `skew` after the velocities, if each position has a velocity."""
     n, d = len(task.state_names), task.joints
     return x if task.positions != d else x.at[..., :d].add(skew * x[..., d:n])

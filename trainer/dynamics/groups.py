@@ -1,4 +1,4 @@
-"""What may be identified: groups of physical parameters, each inside its constraints for every p.
+"""Groups of physical parameters that can be identified; every p gives values within the constraints.
 
 Notation
     p      unconstrained parameters of one group, of the order of one      [k]
@@ -18,16 +18,14 @@ from trainer.models.physics import Physics
 from trainer.tasks.task import Task
 
 SLOWEST, FASTEST = 0.02, 0.5
-"""Bounds of v_s [m/s or rad/s]: the Stribeck effect is one of low speeds. Without them it trades places
-with Coulomb friction."""
+"""Bounds of v_s [m/s or rad/s]. The Stribeck effect acts at low speeds; without bounds it cannot be told from
+Coulomb friction."""
 ROTOR_S = 0.1
 """Time in which a typical missing force changes a typical speed, for the unit of inertia [s]."""
 MOST_EXCESS = 2.0
-"""Break-away is at most 1 + this many times the dry friction, as of any usual pair of materials."""
-
-
+"""Break-away friction is at most 1 + this many times the dry friction."""
 CORNER = 10.0
-"""How sharply the excess, a share of dry friction, meets its bounds."""
+"""Sharpness of the smooth bounds of the break-away excess."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +33,25 @@ class Group:
     """Parameters that are identified together.
 
     Attributes:
-        centre: `(task) -> p[k]` that knows nothing of the plant.
-        spread: `(task) -> [k]`, standard deviation of p around its centre before any data.
-        constrain: `(physics, p[k], unit[3, d]) -> physics` with this group's values; unit is the force that
-            the simulator misses, the velocity, and the most viscous friction.
+        mean: `(task) -> p[k]`, the prior mean, which does not depend on the plant.
+        std: `(task) -> [k]`, the prior standard deviation of p.
+        constrain: `(physics, p[k], unit[3, d]) -> physics` with the values of p; `unit` holds the force that
+            the simulator misses, a typical velocity, and the greatest viscous friction.
         names: `(task) -> k` names of the values, in the order of `values`.
-        values: `(physics) -> [k]`, what the names stand for.
-        bounds: `(physics, unit[3, d]) -> [k, 2]`, limits of the model, beyond which a value may be, or
-            infinite.
-        memory: whether the model must remember the last action.
-        starts: several p's differ in these components and offsets: the error has local minima there.
+        values: `(physics) -> [k]`, the values with these names.
+        bounds: `(physics, unit[3, d]) -> [k, 2]`, limits of the model, or infinite.
+        action_history: whether the model needs the last action.
+        starts: offsets from the prior mean for a multi-start search, since the loss has local minima.
     """
 
     name: str
-    centre: Callable[[Task], np.ndarray]
+    mean: Callable[[Task], np.ndarray]
     constrain: Callable[[Physics, jax.Array, jax.Array], Physics]
     names: Callable[[Task], list[str]]
     values: Callable[[Physics], jax.Array]
-    spread: Callable[[Task], np.ndarray]
+    std: Callable[[Task], np.ndarray]
     bounds: Callable[[Physics, np.ndarray], np.ndarray]
-    memory: bool = False
+    action_history: bool = False
     starts: Callable[[Task], list[np.ndarray]] | None = None
 
 
@@ -87,14 +84,14 @@ def _friction(physics: Physics, p: jax.Array, unit: jax.Array) -> Physics:
     return physics._replace(friction=friction)
 
 
-def _friction_centre(task: Task) -> np.ndarray:
+def _friction_mean(task: Task) -> np.ndarray:
     """Return b and d at 0.1 units, s at 0.3 of d, v_s in the middle of its bounds."""
     tenth = np.log(np.expm1(0.1))
     return np.repeat([tenth, tenth, 0.3, 0.0], task.joints)
 
 
 def _ramp(p: jax.Array, most: float) -> jax.Array:
-    """Return p, held smoothly between 0 and `most`: no excess is as good a guess as some."""
+    """Return p, clipped smoothly to [0, most]."""
     return (jax.nn.softplus(CORNER * p) - jax.nn.softplus(CORNER * (p - most))) / CORNER
 
 
@@ -124,11 +121,11 @@ def _links(task: Task) -> tuple[str, ...]:
 
 FRICTION = Group(
     name="friction",
-    centre=_friction_centre,
+    mean=_friction_mean,
     constrain=_friction,
     names=_friction_names,
     values=lambda physics: jnp.concatenate(physics.friction),
-    spread=lambda task: np.repeat([2.0, 2.0, 0.6, 2.0], task.joints),
+    std=lambda task: np.repeat([2.0, 2.0, 0.6, 2.0], task.joints),
     bounds=_friction_bounds,
     starts=_friction_starts,
 )
@@ -136,49 +133,48 @@ FRICTION = Group(
 
 GAIN = Group(
     name="gain",
-    centre=lambda task: np.zeros(len(task.action_names)),
+    mean=lambda task: np.zeros(len(task.action_names)),
     constrain=lambda physics, p, unit: physics._replace(gain=jnp.exp(0.3 * p)),
     names=lambda task: [f"gain of {action.split(' [')[0]}" for action in task.action_names],
     values=lambda physics: physics.gain,
-    spread=lambda task: np.ones(len(task.action_names)),
+    std=lambda task: np.ones(len(task.action_names)),
     bounds=lambda physics, unit: _no_bounds(physics.gain),
 )
-"""A factor on each motor's force, within about 30 % of 1 before any data."""
+"""A factor on each motor's force, with a prior of 1 ± 30 %."""
 
 MASS = Group(
     name="mass",
-    centre=lambda task: np.zeros(len(_links(task))),
+    mean=lambda task: np.zeros(len(_links(task))),
     constrain=lambda physics, p, unit: physics._replace(mass=jnp.exp(0.2 * p)),
     names=lambda task: [f"mass factor of {link}" for link in _links(task)],
     values=lambda physics: physics.mass,
-    spread=lambda task: np.ones(len(_links(task))),
+    std=lambda task: np.ones(len(_links(task))),
     bounds=lambda physics, unit: _no_bounds(physics.mass),
 )
-"""A factor on each link's mass and inertia, within about 20 % of 1 before any data."""
+"""A factor on each link's mass and inertia, with a prior of 1 ± 20 %."""
 
 ROTOR = Group(
     name="rotor",
-    centre=lambda task: np.full(task.joints, np.log(np.expm1(0.1))),
+    mean=lambda task: np.full(task.joints, np.log(np.expm1(0.1))),
     constrain=lambda physics, p, unit: physics._replace(
         rotor=ROTOR_S * unit[0] / unit[1] * jax.nn.softplus(p)
     ),
     names=lambda task: [f"rotor inertia of {joint}" for joint in joint_names(task)],
     values=lambda physics: physics.rotor,
-    spread=lambda task: np.full(task.joints, 2.0),
+    std=lambda task: np.full(task.joints, 2.0),
     bounds=lambda physics, unit: _no_bounds(physics.rotor),
 )
-"""The inertia of every joint's motor, which gravity does not act on; of the order of what the simulator
-misses."""
+"""The rotor inertia of every joint's motor, which gravity does not act on."""
 
 DELAY = Group(
     name="delay",
-    centre=lambda task: np.zeros(1),
+    mean=lambda task: np.zeros(1),
     constrain=lambda physics, p, unit: physics._replace(delay=jax.nn.sigmoid(2.0 * p[0] - 3.0)),
     names=lambda task: ["delay of actions in control steps"],
     values=lambda physics: physics.delay[None],
-    spread=lambda task: np.full(1, 1.5),
+    std=lambda task: np.full(1, 1.5),
     bounds=lambda physics, unit: np.array([[-np.inf, 1.0]]),
-    memory=True,
+    action_history=True,
     starts=lambda task: [np.zeros(1), np.full(1, 2.5)],
 )
-"""How late actions act, from 0 to 1 control step; about 0.05 before any data."""
+"""Delay of the actions, from 0 to 1 control step; the prior mean is about 0.05."""

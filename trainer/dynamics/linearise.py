@@ -1,4 +1,4 @@
-"""Linearise a model along recorded motion, with respect to the state and to a force on the joints.
+"""Linearise a model along recorded segments, with respect to the state and to a force on the joints.
 
 Notation
     tau   constant force on the joints over one control step      [d]        N or N·m

@@ -1,13 +1,12 @@
-"""What the errors of windows are made of: noisy sensors, also at the start, and forces that no law explains.
+"""Noise model of prediction errors: sensor noise, also in the start state, and unmodelled forces.
 
-Every state of a window is a measurement, the one it starts from included; what the model lacks acts as a
-force on the joints, another one in each control step. Then, to first order, the errors of a window are
+Every state of a window is a measurement, the start state included. Model errors act as a random force on the
+joints in each control step. Then, to first order, the errors of a window are
 
     e = J₀ ν₀ − ν + Σ Φ_s G_s w_s,   with covariance   C = J₀ S J₀ᵀ + S + Σ Φ_s G_s Q G_sᵀ Φ_sᵀ.
 
-The variances on the diagonals of S and Q are those under which the errors that were seen are most likely,
-by the multiplicative steps of Zhou, Hu, Qiao and Lange (MM algorithms for variance components models,
-2019).
+The variances on the diagonals of S and Q maximise the likelihood of the errors, by the multiplicative steps
+of Zhou, Hu, Qiao and Lange (MM algorithms for variance components models, 2019).
 
 Notation
     y, x   measured and predicted states of W windows               [W, L + 1, n]
@@ -24,13 +23,13 @@ import numpy as np
 
 STEPS = 10
 INTEGRATION = 3.0
-"""A sensor is never believed to be better than so many times the error of integration."""
+"""Least standard deviation of a sensor, relative to the integration error."""
 ROUNDING = 1e-6
-"""Nor than this share of the largest value: numbers of 32 bits, and what is computed with them."""
+"""Least standard deviation of a sensor, relative to the largest value: rounding of 32-bit numbers."""
 
 
 class Sensitivity(NamedTuple):
-    """How errors come about: by the start state [W, L, n, n], and by forces in each step [W, L, n, L, d]."""
+    """Sensitivity of errors to the start state [W, L, n, n] and to the force in each step [W, L, n, L, d]."""
 
     start: np.ndarray
     force: np.ndarray
@@ -50,7 +49,7 @@ def sensitivity(A: np.ndarray, G: np.ndarray) -> Sensitivity:
 
 
 def sources(found: Sensitivity) -> list[np.ndarray]:
-    """Return the covariance of a window's errors by each source of variance 1 [W, L n, L n]."""
+    """Return the covariance of a window's errors [W, L n, L n] for each source, with variance 1."""
     windows, steps, n, _ = found.start.shape
     parts = []
     for i in range(n):
@@ -64,7 +63,7 @@ def sources(found: Sensitivity) -> list[np.ndarray]:
 
 
 def variances(e: np.ndarray, parts: list[np.ndarray], v: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Return the likeliest variances of errors e[W, L n], at least `least`, searched from `v`."""
+    """Return the maximum-likelihood variances of errors e[W, L n], at least `least`, searched from `v`."""
     for _ in range(STEPS):
         inverse = np.linalg.inv(covariance(parts, v))
         white = np.einsum("wij,wj->wi", inverse, e)
@@ -80,12 +79,12 @@ def covariance(parts: list[np.ndarray], v: np.ndarray) -> np.ndarray:
 
 
 def whitening(C: np.ndarray) -> np.ndarray:
-    """Return R of errors whose covariance is C."""
+    """Return R for covariance C."""
     return np.linalg.inv(np.linalg.cholesky(C))
 
 
 def start_error(e: np.ndarray, C: np.ndarray, found: Sensitivity, v: np.ndarray) -> np.ndarray:
-    """Return the likeliest error ν₀[W, n] of the measured start states, given all of the window."""
+    """Return the maximum-likelihood error ν₀[W, n] of the measured start states, given the whole window."""
     windows, _, n, _ = found.start.shape
     J = found.start.reshape(windows, -1, n)
     return v[:n] * np.einsum("wij,wi->wj", J, np.linalg.solve(C, e[..., None])[..., 0])

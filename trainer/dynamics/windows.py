@@ -1,4 +1,4 @@
-"""Recorded motion cut into windows of equal length, the unit that dynamics are fitted to and judged by."""
+"""Segments of recorded motion, and windows of equal length, the unit of fitting and validation."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import jax
 import numpy as np
 
 FEWEST_ROWS = 32
-"""Windows are padded to at least as many, so that little is compiled anew while data grows."""
+"""Least number of windows, padding included: functions are compiled for each number."""
 
 
-class Motion(NamedTuple):
-    """An uninterrupted stretch of recorded states `x[T + 1, n]` and applied actions `u[T, m]`.
+class Segment(NamedTuple):
+    """Recorded states `x[T + 1, n]` and applied actions `u[T, m]` without a gap.
 
     `before[m]` is the action applied before the first state; None at the start of an episode.
     """
@@ -19,16 +19,16 @@ class Motion(NamedTuple):
     u: np.ndarray
     before: np.ndarray | None = None
 
-    def part(self, first: int, last: int) -> "Motion":
+    def part(self, first: int, last: int) -> "Segment":
         """Return the steps from `first` up to but not including `last`."""
         before = self.u[first - 1] if first else self.before
-        return Motion(self.x[first : last + 1], self.u[first:last], before)
+        return Segment(self.x[first : last + 1], self.u[first:last], before)
 
 
 class Windows(NamedTuple):
-    """W windows: `x[W, L + 1, n]`, `u[W, L, m]`, and a weight [W], 0 where a window only pads.
+    """W windows: `x[W, L + 1, n]`, `u[W, L, m]`, and a weight [W], which is 0 for padding.
 
-    All in the precision that JAX works in.
+    All in JAX's default precision.
     """
 
     x: np.ndarray
@@ -36,78 +36,78 @@ class Windows(NamedTuple):
     weight: np.ndarray
 
 
-def finite(motions: list[Motion]) -> list[Motion]:
-    """Return the stretches between steps with a number that is not finite: a sensor that dropped out, say.
+def split_at_nonfinite(segments: list[Segment]) -> list[Segment]:
+    """Split segments at steps with a number that is not finite, such as those of a failed sensor.
 
-    After an action that is not finite a step more is left out: that action is part of what it began with.
+    The step after an action that is not finite is left out, too, since its state may hold that action.
     """
-    stretches = []
-    for motion in motions:
-        states, actions = (np.all(np.isfinite(part), axis=1) for part in (motion.x, motion.u))
-        begun = motion.before is None or bool(np.all(np.isfinite(motion.before)))
+    finite = []
+    for segment in segments:
+        states, actions = (np.all(np.isfinite(part), axis=1) for part in (segment.x, segment.u))
+        begun = segment.before is None or bool(np.all(np.isfinite(segment.before)))
         known = np.concatenate([np.array([begun]), actions[:-1]])
         usable = states[:-1] & states[1:] & actions & known
         edges = np.flatnonzero(np.diff(np.concatenate([[False], usable, [False]]).astype(int)))
-        stretches += [motion.part(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
-    return stretches
+        finite += [segment.part(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
+    return finite
 
 
-def cut(motions: list[Motion], length: int, count: int) -> Windows:
-    """Cut `count` windows of `length` steps, evenly spread over `motions`; pad if there are fewer.
+def make_windows(segments: list[Segment], length: int, count: int) -> Windows:
+    """Return `count` windows of `length` steps, evenly spaced over `segments`; padded if there are fewer.
 
     Raises:
-        ValueError: if no motion is long enough for a single window.
+        ValueError: no segment is long enough for a window.
     """
-    starts = [(i, t) for i, motion in enumerate(motions) for t in range(motion.u.shape[0] - length + 1)]
+    starts = [(i, t) for i, segment in enumerate(segments) for t in range(segment.u.shape[0] - length + 1)]
     if not starts:
-        longest = max((motion.u.shape[0] for motion in motions), default=0)
+        longest = max((segment.u.shape[0] for segment in segments), default=0)
         raise ValueError(f"the data has no stretch of {length} steps; the longest has {longest}")
     chosen = np.unique(np.linspace(0, len(starts) - 1, count).round().astype(int))
-    return _at(motions, [starts[i] for i in chosen], length, count)
+    return _at(segments, [starts[i] for i in chosen], length, count)
 
 
-def side_by_side(motions: list[Motion], length: int, most: int) -> Windows:
-    """Cut windows of `length` steps that share no step, at most `most`, evenly spread; pad to a power of two.
+def make_disjoint_windows(segments: list[Segment], length: int, most: int) -> Windows:
+    """Return at most `most` windows of `length` steps without overlap, padded to a power of two.
 
     Raises:
-        ValueError: if no motion is long enough for a single window.
+        ValueError: no segment is long enough for a window.
     """
     rows = []
-    for i, motion in enumerate(motions):
-        count = len(motion.u) // length
-        rows += [(i, int(t)) for t in np.linspace(0, len(motion.u) - length, count).round()]
+    for i, segment in enumerate(segments):
+        count = len(segment.u) // length
+        rows += [(i, int(t)) for t in np.linspace(0, len(segment.u) - length, count).round()]
     if not rows:
-        longest = max((motion.u.shape[0] for motion in motions), default=0)
+        longest = max((segment.u.shape[0] for segment in segments), default=0)
         raise ValueError(f"the data has no stretch of {length} steps; the longest has {longest}")
     if len(rows) > most:
         rows = [rows[k] for k in np.linspace(0, len(rows) - 1, most).round().astype(int)]
     size = max(FEWEST_ROWS, 2 ** int(np.ceil(np.log2(len(rows)))))
-    return _at(motions, rows, length, size)
+    return _at(segments, rows, length, size)
 
 
-def _at(motions: list[Motion], rows: list[tuple[int, int]], length: int, count: int) -> Windows:
-    """Return windows that begin at `(motion, step)` of each row, padded to `count`."""
+def _at(segments: list[Segment], rows: list[tuple[int, int]], length: int, count: int) -> Windows:
+    """Return windows that begin at the `(segment, step)` of each row, padded to `count`."""
     weight = np.arange(count) < len(rows)
     rows = rows + [rows[0]] * (count - len(rows))
-    x = np.stack([motions[i].x[t : t + length + 1] for i, t in rows])
-    u = np.stack([motions[i].u[t : t + length] for i, t in rows])
+    x = np.stack([segments[i].x[t : t + length + 1] for i, t in rows])
+    u = np.stack([segments[i].u[t : t + length] for i, t in rows])
     return Windows(*(part.astype(jax.dtypes.canonicalize_dtype(float)) for part in (x, u, weight)))
 
 
-def remembering(motions: list[Motion], memory: int) -> list[Motion]:
-    """Append to each state the action applied before it, `memory` (0 or 1) of them; 0 before the first."""
-    if memory == 0:
-        return motions
+def append_action_history(segments: list[Segment], actions: int) -> list[Segment]:
+    """Append to each state the last `actions` (0 or 1) applied actions; zeros before the first one."""
+    if actions == 0:
+        return segments
 
-    def with_last(motion: Motion) -> Motion:
-        before = np.zeros_like(motion.u[:1]) if motion.before is None else motion.before[None]
-        last = np.concatenate([before, motion.u])
-        return Motion(np.concatenate([motion.x, last], axis=1), motion.u)
+    def with_last(segment: Segment) -> Segment:
+        before = np.zeros_like(segment.u[:1]) if segment.before is None else segment.before[None]
+        last = np.concatenate([before, segment.u])
+        return Segment(np.concatenate([segment.x, last], axis=1), segment.u)
 
-    return [with_last(motion) for motion in motions]
+    return [with_last(segment) for segment in segments]
 
 
 def typical_change(windows: Windows) -> np.ndarray:
-    """Return a tenth of each state's typical change over a window [n], the unit of errors."""
+    """Return a tenth of the root mean square change of each state over a window [n], the unit of errors."""
     change = (windows.x[:, -1] - windows.x[:, 0])[windows.weight > 0]
     return np.maximum(0.1 * np.sqrt(np.mean(change**2, axis=0)), 1e-3)

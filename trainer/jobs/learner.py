@@ -1,4 +1,4 @@
-"""How a job learns: PODS put together for one task and one rung of learned dynamics."""
+"""PODS and its evaluation, set up for a task and a dynamics model."""
 
 import functools
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.stages import Wrapped
 
-from trainer.dynamics.rung import Rung
+from trainer.dynamics.dynamics_model import DynamicsModel
 from trainer.learning.compilation import SOONER, compiled, side_by_side
 from trainer.learning.compiled_pods import Compiled, compiled_pods
 from trainer.learning.direction import gauss_newton
@@ -22,7 +22,7 @@ from trainer.learning.starts import exploring_starts
 from trainer.learning.trajectory import Theta
 from trainer.learning.value import ValueSpec
 from trainer.policy.network import PolicySpec
-from trainer.tasks.memory import with_memory
+from trainer.tasks.action_history import with_action_history
 from trainer.tasks.task import Task
 
 HIDDEN = (64, 64)
@@ -33,13 +33,13 @@ STEP_SIZES = (1.0, 0.5, 0.2, 0.05)
 
 
 class Learner(NamedTuple):
-    """Compiled parts, shared by all jobs of one worker on one task and rung.
+    """Compiled parts, shared by all jobs of a worker with the same task and dynamics model.
 
-    `task` is the plant's; what the policy learns is `with_memory` of it, where the rung remembers actions.
+    `task` is the plant's. The policy is trained on `with_action_history` of it.
     """
 
     task: Task
-    rung: Rung
+    dynamics: DynamicsModel
     policy: PolicySpec
     pods: PODS
     compiled: Compiled
@@ -47,27 +47,27 @@ class Learner(NamedTuple):
 
     @property
     def algorithm(self) -> Algorithm:
-        """What a training calls."""
+        """The functions that a training calls."""
         return self.compiled.algorithm
 
-    def compile(self, theta: Theta, judged_in: Theta) -> None:
-        """Compile all that a training in the models `theta` calls which is judged in the models `judged_in`.
+    def compile(self, theta: Theta, validation_models: Theta) -> None:
+        """Compile everything that a training in the models `theta` calls, in parallel.
 
-        On several devices the batch lies spread over them, which is not known here: parts compile when they
-        are called.
+        On several devices the functions are compiled at their first call, since the placement of the batch is
+        unknown here.
         """
         if batch_mesh(self.pods.config.batch).size > 1:
             return
         calls, key = self.compiled.calls(theta), jax.random.key(0)
         policy = jax.eval_shape(self.policy.init, key)
-        side_by_side((self.evaluate, (policy, judged_in, key)), *calls)
+        side_by_side((self.evaluate, (policy, validation_models, key)), *calls)
 
 
 @functools.lru_cache(maxsize=4)
-def learner(task: Task, chosen: Rung) -> Learner:
-    """Build PODS and the evaluation in the rung's family, which has the simulator in it."""
-    model = jax.jit(chosen.model(task))  # so that it is traced once, however often the algorithm calls it
-    seen = with_memory(task, chosen.memory)
+def learner(task: Task, chosen: DynamicsModel) -> Learner:
+    """Return PODS and the evaluation for a dynamics model."""
+    model = jax.jit(chosen.model(task))  # traced once
+    seen = with_action_history(task, chosen.action_history)
     policy = PolicySpec(seen.features, HIDDEN, len(seen.action_names))
     pods = PODS(
         task=seen,
@@ -80,8 +80,8 @@ def learner(task: Task, chosen: Rung) -> Learner:
         teach=along_trajectory,
         config=PODSConfig(),
     )
-    judge = compiled(evaluate(seen, model, policy), SOONER)
-    return Learner(task, chosen, policy, pods, compiled_pods(pods), judge)
+    evaluation = compiled(evaluate(seen, model, policy), SOONER)
+    return Learner(task, chosen, policy, pods, compiled_pods(pods), evaluation)
 
 
 def stacked(theta: Any) -> Any:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner
 from trainer.learning.trajectory import Theta, rollout
 from trainer.policy.network import Parameters
@@ -20,7 +20,7 @@ EPISODES, MOST = 16, 1500
 
 
 def share_outside(
-    parts: Learner, policy: Parameters, models: Theta, motions: list[Motion], key: jax.Array
+    parts: Learner, policy: Parameters, models: Theta, segments: list[Segment], key: jax.Array
 ) -> float:
     """Return the share of the policy's steps in its models that are not near any recorded state."""
     task, features = parts.pods.task, parts.task.features
@@ -32,7 +32,7 @@ def share_outside(
 
     some = jax.tree.map(lambda leaf: leaf[:EPISODES], models)
     visited = np.asarray(jax.jit(jax.vmap(episode))(some, jax.random.split(key, EPISODES))).reshape(-1, n)
-    known = np.concatenate([motion.x[:, :n] for motion in motions])
+    known = np.concatenate([segment.x[:, :n] for segment in segments])
     seen, data = (np.asarray(features(jnp.asarray(_spread(x)))) for x in (visited, known))
     scale = np.maximum(np.std(data, axis=0), 1e-6)
     nearest = [np.min(np.max(np.abs(data - one) / scale, axis=1)) for one in seen]

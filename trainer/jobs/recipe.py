@@ -1,4 +1,4 @@
-"""The recipe of a job: (fit dynamics,) train, choose the best, export."""
+"""The steps of a job: fit dynamics (in a refit), train, select the best policy, export it."""
 
 import logging
 import time
@@ -12,10 +12,10 @@ from flax.serialization import from_state_dict, to_state_dict
 from trainer.checkpoint.export import export
 from trainer.checkpoint.metadata import PolicyMetadata
 from trainer.checkpoint.reader import read_item, read_policy
-from trainer.dynamics.ladder import rung
-from trainer.dynamics.rung import Fit
-from trainer.dynamics.windows import Motion, finite
-from trainer.jobs.gate import THRESHOLD, Evidence, Judged, judge
+from trainer.dynamics.catalogue import load_dynamics
+from trainer.dynamics.dynamics_model import Fit
+from trainer.dynamics.windows import Segment, split_at_nonfinite
+from trainer.jobs.gate import THRESHOLD, EpisodeScores, Evidence, evaluate_gate
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.reach import share_outside
 from trainer.jobs.refit import Report, fit_dynamics, real_seconds, recorded
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 EVALUATION_EPISODES = 256
 FIRST_EPOCHS = 100
-"""In simulation alone, where success is reached after about 25; real data are worth the longer training."""
-ENOUGH, ROUNDS = 0.95, 3
-"""A training whose best policy succeeds less often in its model goes on from there, so many times at most."""
+"""Epochs of a training without data, where success is reached after about 25."""
+TARGET_SUCCESS, ROUNDS = 0.95, 3
+"""A training whose best success rate is below this is continued, up to this many rounds in all."""
 MOST_NOT_FINITE = 0.5
-"""A training of which a larger share of the steps was not finite has learned nothing."""
+"""Largest share of steps that are not finite, above which a training fails."""
 
 
 def run(request: JobRequest, report: Report) -> Published:
@@ -43,15 +43,15 @@ def run(request: JobRequest, report: Report) -> Published:
 
     Raises:
         NoData: a refit without recorded data.
-        ValueError: an unknown task or rung, a task whose functions are not finite, a fraction out of bounds,
-            data of a plant that the task's file does not describe any more, or that contradicts the task.
+        ValueError: unknown task or dynamics model, a task whose functions are not finite, a fraction out of
+            bounds, or data that do not fit or contradict the task.
         LearnedNothing: the training's numbers were not finite.
     """
     task, metrics, notes = load_task(request.task), {}, []
     key_fit, key_train = jax.random.split(jax.random.key(request.seed))
     check_task(task, key_train)
     episodes = recorded(request, task, report) if request.refit else []
-    chosen, fit = rung(""), None
+    chosen, fit = load_dynamics(""), None
     if request.refit:
         chosen, fit = fit_dynamics(request, task, episodes, key_fit, report, metrics, notes)
     parts = learner(task, chosen)
@@ -77,7 +77,7 @@ def _verdict(
     metrics: dict[str, float],
     config: HDSConfig,
 ) -> Verdict:
-    """Return what the gate says of the best policy.
+    """Return the verdict of the gate on the best policy.
 
     Raises:
         LearnedNothing: its cost, or most of the training, was not finite.
@@ -85,7 +85,7 @@ def _verdict(
     pods = parts.pods.config
     steps = pods.batch * pods.horizon * config.epochs * metrics["training_rounds"]
     left_out = metrics.get("left_out_steps", 0.0) / steps
-    models = judged_models(parts, fit)
+    models = validation_models(parts, fit)
     if left_out > MOST_NOT_FINITE or not np.isfinite(best.cost):
         theta = jax.tree.map(lambda leaf: leaf[0], models)
         why = why_nothing(parts.pods.task, parts.pods.model, theta, jax.random.key(request.seed))
@@ -94,19 +94,19 @@ def _verdict(
             f"and the policy's cost is {best.cost:g}; {why}"
         )
     key = jax.random.key(request.seed)
-    nothing = jax.tree.map(jnp.zeros_like, best.policy)
+    nominal = jax.tree.map(jnp.zeros_like, best.policy)
     scored = [
-        Judged(*(np.asarray(part) for part in parts.evaluate(policy, models, key)))
-        for policy in (best.policy, nothing, parts.policy.init(key))
+        EpisodeScores(*(np.asarray(part) for part in parts.evaluate(policy, models, key)))
+        for policy in (best.policy, nominal, parts.policy.init(key))
     ]
     threshold = next(g for g in (request.gate, parts.task.gate, THRESHOLD) if g is not None)
     references = {"no action": scored[1], "the untrained network": scored[2]}
     has_success, outside = parts.task.has_success, 0.0
-    if fit is not None and not parts.rung.extrapolates:
-        motions = finite([Motion(episode.x, episode.u) for episode in episodes])
-        outside = share_outside(parts, best.policy, models, motions, key)
+    if fit is not None and not parts.dynamics.extrapolates:
+        segments = split_at_nonfinite([Segment(episode.x, episode.u) for episode in episodes])
+        outside = share_outside(parts, best.policy, models, segments, key)
         metrics["steps_outside_data"] = outside
-    return judge(Evidence(scored[0], references, fit, left_out, has_success, threshold, outside))
+    return evaluate_gate(Evidence(scored[0], references, fit, left_out, has_success, threshold, outside))
 
 
 def _fraction(request: JobRequest, fit: Fit | None) -> float:
@@ -119,7 +119,7 @@ def _fraction(request: JobRequest, fit: Fit | None) -> float:
 
 
 def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
-    """Return a state with the networks that the parent's best policy came from; None without parent."""
+    """Return a state with the parent's networks; None without a parent."""
     if not request.parent:
         return None
     parent = read_policy(request.checkpoints / request.parent, request.parent)
@@ -135,17 +135,17 @@ def _warm_start(parts: Learner, request: JobRequest) -> PODSState | None:
         networks = {name: from_state_dict(getattr(fresh, name), kept[name]) for name in NETWORKS}
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"version {request.parent[:12]} keeps other networks than this program trains; start from "
-            f"nothing with 'hds-trainer train', then refit: {error}"
+            f"version {request.parent[:12]} has networks of another shape than this program trains; start "
+            f"anew with 'hds-trainer train', then refit: {error}"
         ) from error
     return fresh._replace(**jax.tree_util.tree_map_with_path(carried, networks))
 
 
-def judged_models(parts: Learner, fit: Fit | None) -> Theta:
-    """Return the models that policies are judged in: those of the fit alone, where there is one."""
-    nothing = parts.rung.nothing(parts.task)
-    members = stacked(nothing) if fit is None else fit.members
-    return mixture(nothing, members, 1.0 if fit else 0.0, EVALUATION_EPISODES)
+def validation_models(parts: Learner, fit: Fit | None) -> Theta:
+    """Return the models for validation: those of the fit, or the simulator without a fit."""
+    nominal = parts.dynamics.nominal_parameters(parts.task)
+    members = stacked(nominal) if fit is None else fit.members
+    return mixture(nominal, members, 1.0 if fit else 0.0, EVALUATION_EPISODES)
 
 
 def train_policy(
@@ -159,38 +159,38 @@ def train_policy(
     metrics: dict[str, float],
     rounds: int = ROUNDS,
 ) -> Best:
-    """Train in the mixture of simulator and `fit`; judge in the fit alone, where there is one.
+    """Train in the mixture of simulator and `fit`, validate in the fit if there is one.
 
-    Hard plants take longer: at most `rounds` trainings follow each other until success is ENOUGH.
+    Training is continued, up to `rounds` in all, until the success rate is TARGET_SUCCESS.
     """
-    nothing = parts.rung.nothing(parts.task)
-    members = stacked(nothing) if fit is None else fit.members
-    theta = mixture(nothing, members, fraction, parts.pods.config.batch)
-    judged_in = judged_models(parts, fit)
+    nominal = parts.dynamics.nominal_parameters(parts.task)
+    members = stacked(nominal) if fit is None else fit.members
+    theta = mixture(nominal, members, fraction, parts.pods.config.batch)
+    validation = validation_models(parts, fit)
     phase, offset = (
         ("training in simulation", 0.0) if fit is None else ("training with learned dynamics", 0.2)
     )
     report(Progress(f"{phase} (compiling)", offset, metrics))
-    parts.compile(theta, judged_in)
+    parts.compile(theta, validation)
     best = None
     for number in range(1, rounds + 1):
         key, key_round = jax.random.split(key)
         for epoch, info, best in train(
-            parts.algorithm, parts.evaluate, theta, judged_in, config, key_round, warm
+            parts.algorithm, parts.evaluate, theta, validation, config, key_round, warm
         ):
-            _tell(epoch, info, best, metrics)
+            _update_metrics(epoch, info, best, metrics)
             report(Progress(phase, offset + (1.0 - offset) * epoch / config.epochs, metrics))
-        assert best is not None, "the last epoch is always judged"
+        assert best is not None, "the last epoch is always evaluated"
         metrics["training_rounds"] = number
-        if best.success >= ENOUGH:
+        if best.success >= TARGET_SUCCESS:
             break
         warm, phase = best.state, f"training on, success is {best.success:.2f}"
     assert best is not None, "there is a round"
     return best
 
 
-def _tell(epoch: int, info: PODSInfo, best: Best | None, metrics: dict[str, float]) -> None:
-    """Put the story of an epoch into the metrics."""
+def _update_metrics(epoch: int, info: PODSInfo, best: Best | None, metrics: dict[str, float]) -> None:
+    """Add the figures of an epoch to the metrics."""
     metrics["training_cost_per_step"] = float(info.cost)
     metrics["gradient_norm_p99"] = float(info.gradient_p99)
     if left_out := int(info.fault.steps):
@@ -202,8 +202,8 @@ def _tell(epoch: int, info: PODSInfo, best: Best | None, metrics: dict[str, floa
 
 def _in_simulation(parts: Learner, best: Best) -> tuple[float, float]:
     """Return success and cost of the best policy in the simulator alone."""
-    nothing = parts.rung.nothing(parts.task)
-    simulator = mixture(nothing, stacked(nothing), 0.0, EVALUATION_EPISODES)
+    nominal = parts.dynamics.nominal_parameters(parts.task)
+    simulator = mixture(nominal, stacked(nominal), 0.0, EVALUATION_EPISODES)
     found = parts.evaluate(best.policy, simulator, jax.random.key(1))
     return float(jnp.mean(found.success)), float(jnp.mean(found.cost))
 
@@ -237,13 +237,13 @@ def _publish(
         configuration={
             "seed": request.seed,
             "epochs": request.epochs,
-            "dynamics_model": parts.rung.name if fit else "none",
+            "dynamics_model": parts.dynamics.name if fit else "none",
             "learned_fraction": fraction,
             "policies": request.data.policies,
         },
         episode_steps=task.episode_steps,
     )
-    members = stacked(parts.rung.nothing(task)) if fit is None else fit.members
+    members = stacked(parts.dynamics.nominal_parameters(task)) if fit is None else fit.members
     training = to_state_dict({name: getattr(best.state, name) for name in NETWORKS})
     served = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), best.policy)
     dynamics = to_state_dict(members)

@@ -1,4 +1,4 @@
-"""What a refit learns from, and the dynamics fitted to it."""
+"""The data of a refit, and the dynamics model fitted to them."""
 
 import dataclasses
 import logging
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import jax
 
+from trainer.dynamics.catalogue import AUTO, fit_best, known_name, load_dynamics
 from trainer.dynamics.contradictions import check
-from trainer.dynamics.ladder import AUTO, fit_best, known_name, rung
-from trainer.dynamics.report import figures
-from trainer.dynamics.rung import Fit, Rung
-from trainer.dynamics.windows import Motion, finite
+from trainer.dynamics.dynamics_model import DynamicsModel, Fit
+from trainer.dynamics.metrics import figures
+from trainer.dynamics.windows import Segment, split_at_nonfinite
 from trainer.jobs.request import JobRequest, NoData, Progress
 from trainer.store.database import StoreUnavailable, open_database
 from trainer.store.experience import ExperienceStore
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[Progress], None]
 TRIES, AGAIN_S = 600, 1.0
-"""How often to ask a database that is away, and how long to wait in between."""
+"""Tries to read from a database that is away, and the time between them."""
 
 
 def recorded(request: JobRequest, task: Task, report: Report) -> list[RecordedEpisode]:
-    """Return what a refit learns from; while the database is away, wait for it, for a while."""
+    """Return the episodes of a refit; wait up to 10 minutes for a database that is away."""
     for _ in range(TRIES - 1):
         try:
             return _read(request, task)
@@ -62,26 +62,26 @@ def fit_dynamics(
     report: Report,
     metrics: dict[str, float],
     notes: list[str],
-) -> tuple[Rung, Fit]:
-    """Fit the rung that was asked for, or the one that predicts best."""
+) -> tuple[DynamicsModel, Fit]:
+    """Fit the requested dynamics model, or the one with the smallest held-out error."""
     started, name = time.monotonic(), known_name(request.dynamics_model)
     phase = "fitting dynamics" + ("" if name == AUTO else f", {name}")
     metrics["real_seconds"] = real_seconds(episodes)
     report(Progress(phase, 0.0, metrics))
-    motions = finite([Motion(episode.x, episode.u) for episode in episodes])
-    if left_out := sum(e.u.shape[0] for e in episodes) - sum(motion.u.shape[0] for motion in motions):
+    segments = split_at_nonfinite([Segment(episode.x, episode.u) for episode in episodes])
+    if left_out := sum(e.u.shape[0] for e in episodes) - sum(segment.u.shape[0] for segment in segments):
         metrics["left_out_real_steps"] = left_out
         log.warning("%d recorded steps are left out: a number in them is not finite", left_out)
-    check(task, motions)
-    told = lambda share: report(Progress(phase, 0.2 * share, metrics))  # noqa: E731
+    check(task, segments)
+    on_progress = lambda share: report(Progress(phase, 0.2 * share, metrics))  # noqa: E731
     if name == AUTO:
-        choice = fit_best(task, motions, key, told)
-        chosen, fit = choice.rung, choice.fit
+        choice = fit_best(task, segments, key, on_progress)
+        chosen, fit = choice.dynamics, choice.fit
         notes.append(choice.why)
         metrics |= {f"held-out error of {tried}": error for tried, error in choice.errors.items()}
     else:
-        chosen = rung(name)
-        fit = chosen.fit(task, motions, key, told)
+        chosen = load_dynamics(name)
+        fit = chosen.fit(task, segments, key, on_progress)
     metrics |= figures(task, fit)
     metrics["refit_seconds"] = time.monotonic() - started
     return chosen, fit

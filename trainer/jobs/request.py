@@ -28,7 +28,7 @@ class JobRequest:
     Attributes:
         refit: whether to fit dynamics to recorded data first.
         task, seed, epochs: what to train, from which random numbers, for how long (0: the default).
-        dynamics_model: rung of the ladder; empty means the default.
+        dynamics_model: name of the dynamics model; empty means `auto`.
         learned_fraction: share of trajectories from the learned dynamics; None means the default.
         parent: version to start from; empty starts from nothing.
         database: URL of the store.

@@ -108,7 +108,7 @@ def train(
     algorithm: Algorithm,
     evaluate: Evaluate,
     theta: Theta,
-    judged_in: Theta,
+    validation_models: Theta,
     config: HDSConfig,
     key: jax.Array,
     warm: PODSState | None = None,
@@ -116,12 +116,12 @@ def train(
     """Yield the progress of each epoch; the last one's `best` is the policy to publish.
 
     Success wanders, and may be lost again, so the best policy by success, then cost, over
-    episodes in the models `judged_in` is kept; what a warm start brings along is judged there too.
+    episodes in the models `validation_models` is kept; what a warm start brings along is judged there too.
     Real data plays no part in that choice. The batch is spread over all devices.
     """
     key_init, key_judge, key = jax.random.split(key, 3)
     state = algorithm.init(key_init) if warm is None else _restart(warm, algorithm.init(key_init))
-    judged = lambda state: _judge(evaluate, state, judged_in, key_judge)  # noqa: E731
+    judged = lambda state: _judge(evaluate, state, validation_models, key_judge)  # noqa: E731
     best = None if warm is None else judged(state)
     mesh = batch_mesh(state.x.shape[0])
     for epoch in range(config.epochs):
@@ -136,8 +136,8 @@ def train(
         yield HDSProgress(epoch + 1, info, best)
 
 
-def _judge(evaluate: Evaluate, state: PODSState, judged_in: Theta, key: jax.Array) -> Best:
-    found = evaluate(state.average, judged_in, key)
+def _judge(evaluate: Evaluate, state: PODSState, validation_models: Theta, key: jax.Array) -> Best:
+    found = evaluate(state.average, validation_models, key)
     return Best(state.average, state, float(jnp.mean(found.success)), float(jnp.mean(found.cost)))
 
 

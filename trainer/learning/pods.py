@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import optax
 
 from trainer.learning.direction import Direction, FindDirection
-from trainer.learning.faults import Fault, find_fault
 from trainer.learning.labels import Labels, Teach, no_labels, push
+from trainer.learning.non_finite import Fault, find_non_finite
 from trainer.learning.pods_state import Improvement, PODSConfig, PODSInfo, PODSState, Schedule
 from trainer.learning.regression import Losses, Networks, Regression
 from trainer.learning.search import Search
@@ -207,7 +207,7 @@ class PODS:
         kept = push(state.costs, state.epoch, rows(after.x[:, :-1]), costs.reshape(-1, 1), rows(alive))
         gains = direction.K.reshape(*direction.k.shape[:2], -1)
         moves = jnp.concatenate([direction.k, gains], axis=-1)
-        return actions, kept, find_fault(before.x[:, 1:], before.u, moves, after.x[:, 1:], costs)
+        return actions, kept, find_non_finite(before.x[:, 1:], before.u, moves, after.x[:, 1:], costs)
 
     def _tell(self, improved: _Improved, fault: Fault) -> Improvement:
         costs = jax.vmap(

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from trainer.learning.faults import Fault
 from trainer.learning.labels import Labels
+from trainer.learning.non_finite import Fault
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ import jax
 import numpy as np
 from flax.serialization import from_bytes, to_bytes
 
-from trainer.dynamics.ensemble_rung import EnsembleRung
-from trainer.dynamics.ladder import AUTO, fit_best, known_name
-from trainer.dynamics.ladder import rung as rung_of
-from trainer.dynamics.physics_rung import PhysicsRung
-from trainer.dynamics.residual_rung import ResidualRung
-from trainer.dynamics.rung import Estimate, Fit, Rung
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.catalogue import AUTO, fit_best, known_name, load_dynamics
+from trainer.dynamics.dynamics_model import DynamicsModel, Estimate, Fit
+from trainer.dynamics.ensemble_dynamics import EnsembleDynamics
+from trainer.dynamics.physics_dynamics import PhysicsDynamics
+from trainer.dynamics.residual_dynamics import ResidualDynamics
+from trainer.dynamics.windows import Segment
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 
@@ -23,45 +22,45 @@ DESCRIPTION, PARAMETERS = "dynamics.json", "dynamics.msgpack"
 
 
 class Identified(NamedTuple):
-    """What was fitted, and the same model fitted to the same logs without friction."""
+    """A fitted dynamics model, and the same model without friction, fitted to the same logs."""
 
     task: Task
-    rung: Rung
+    dynamics: DynamicsModel
     fit: Fit
     frictionless: Fit
     why: str = ""
-    """Why `auto` chose the rung; empty if it was named."""
+    """Why `auto` selected the dynamics model; empty if it was named."""
 
 
-def without_friction(rung: Rung) -> PhysicsRung:
-    """Return the physics of `rung` with no friction to identify."""
-    base = rung
-    while isinstance(base, ResidualRung | EnsembleRung):
+def without_friction(dynamics: DynamicsModel) -> PhysicsDynamics:
+    """Return the physics of `dynamics` without friction."""
+    base = dynamics
+    while isinstance(base, ResidualDynamics | EnsembleDynamics):
         base = base.base
-    groups = base.groups if isinstance(base, PhysicsRung) else ()
-    return PhysicsRung("frictionless", tuple(group for group in groups if group.name != "friction"))
+    groups = base.groups if isinstance(base, PhysicsDynamics) else ()
+    return PhysicsDynamics("frictionless", tuple(group for group in groups if group.name != "friction"))
 
 
 def identify(
-    task: Task, model: str, motions: list[Motion], seed: int, progress: Callable[[float], None]
+    task: Task, model: str, segments: list[Segment], seed: int, progress: Callable[[float], None]
 ) -> Identified:
-    """Fit the rung called `model`, or the best, and its frictionless reference, to motions of control steps.
+    """Fit the dynamics model `model`, or the best, and its frictionless reference to segments.
 
     Raises:
-        ValueError: there is no such rung, or the motions are too short.
+        ValueError: there is no such dynamics model, or the segments are too short.
     """
     key, key_reference = jax.random.split(jax.random.key(seed))
-    told = lambda share: progress(0.7 * share)  # noqa: E731
+    on_progress = lambda share: progress(0.7 * share)  # noqa: E731
     why = ""
     if known_name(model) == AUTO:
-        choice = fit_best(task, motions, key, told)
-        rung, fit, why = choice.rung, choice.fit, choice.why
+        choice = fit_best(task, segments, key, on_progress)
+        dynamics, fit, why = choice.dynamics, choice.fit, choice.why
     else:
-        rung = rung_of(model)
-        fit = rung.fit(task, motions, key, told)
-    reference = without_friction(rung)
-    frictionless = reference.fit(task, motions, key_reference, lambda share: progress(0.7 + 0.3 * share))
-    return Identified(task, rung, fit, frictionless, why)
+        dynamics = load_dynamics(model)
+        fit = dynamics.fit(task, segments, key, on_progress)
+    reference = without_friction(dynamics)
+    frictionless = reference.fit(task, segments, key_reference, lambda share: progress(0.7 + 0.3 * share))
+    return Identified(task, dynamics, fit, frictionless, why)
 
 
 def save(found: Identified, directory: Path, logs: list[Path], seed: int) -> None:
@@ -76,7 +75,7 @@ def save(found: Identified, directory: Path, logs: list[Path], seed: int) -> Non
     described = {
         "task": found.task.name,
         "control_dt": found.task.control_dt,
-        "model": found.rung.name,
+        "model": found.dynamics.name,
         "members": members,
         "seed": seed,
         "logs": [path.name for path in logs],
@@ -97,7 +96,7 @@ def load(directory: Path) -> Identified:
     if not path.is_file():
         raise FileNotFoundError(f"{directory} holds no dynamics; 'hds-trainer fit-dynamics --out' makes them")
     described = json.loads(path.read_text())
-    task, rung = load_task(described["task"]), rung_of(described["model"])
+    task, dynamics = load_task(described["task"]), load_dynamics(described["model"])
     if task.control_dt != described["control_dt"]:
         raise ValueError(
             f"{directory} was fitted with a control step of {described['control_dt']:g} s; "
@@ -105,9 +104,9 @@ def load(directory: Path) -> Identified:
         )
     stack = lambda tree, count: jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * count), tree)  # noqa: E731
     like = (
-        stack(rung.nothing(task), described["members"]),
-        stack(without_friction(rung).nothing(task), 1),
+        stack(dynamics.nominal_parameters(task), described["members"]),
+        stack(without_friction(dynamics).nominal_parameters(task), 1),
     )
     members, frictionless = from_bytes(like, (directory / PARAMETERS).read_bytes())
     estimates = {name: Estimate(**estimate) for name, estimate in described["estimates"].items()}
-    return Identified(task, rung, Fit(members, {}, estimates), Fit(frictionless, {}, {}))
+    return Identified(task, dynamics, Fit(members, {}, estimates), Fit(frictionless, {}, {}))

@@ -18,7 +18,7 @@ import itertools
 
 import numpy as np
 
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.logs.csv_log import Log
 from trainer.tasks.task import Task
 
@@ -33,7 +33,7 @@ DEGREE = 3
 _POWERS = np.arange(DEGREE + 1)
 
 
-def resample(log: Log, task: Task) -> list[Motion]:
+def resample(log: Log, task: Task) -> list[Segment]:
     """Return the log as motions of the task's control steps, cut where it has gaps.
 
     Raises:
@@ -42,10 +42,10 @@ def resample(log: Log, task: Task) -> list[Motion]:
     dt, gaps = task.control_dt, np.diff(log.t)
     if np.all(np.abs(gaps - dt) < ALIKE * dt):
         u = log.u[:-1] if log.held else 0.5 * (log.u[:-1] + log.u[1:])
-        return [Motion(log.x.astype(np.float32), u.astype(np.float32))]
+        return [Segment(log.x.astype(np.float32), u.astype(np.float32))]
     longest = max(LONGEST_GAP * dt, 3.0 * float(np.median(gaps)))
     edges = [0, *(np.flatnonzero(gaps > longest) + 1), len(log.t)]
-    motions = []
+    segments = []
     for first, last in itertools.pairwise(edges):
         t, x, u = log.t[first:last], log.x[first:last], log.u[first:last]
         steps = int((t[-1] - t[0]) / dt + 1e-6)
@@ -53,10 +53,10 @@ def resample(log: Log, task: Task) -> list[Motion]:
             continue
         grid = t[0] + dt * np.arange(steps + 1)
         actions = _mean_actions(t, u, grid, log.held)
-        motions.append(Motion(_states(t, x, grid, task).astype(np.float32), actions.astype(np.float32)))
-    if not motions:
+        segments.append(Segment(_states(t, x, grid, task).astype(np.float32), actions.astype(np.float32)))
+    if not segments:
         raise ValueError(f"{log.path} has no stretch as long as a control step of {dt:g} s")
-    return motions
+    return segments
 
 
 def estimate(t: np.ndarray, q: np.ndarray, v: np.ndarray, grid: np.ndarray) -> np.ndarray:

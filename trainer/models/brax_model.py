@@ -23,7 +23,7 @@ import numpy as np
 
 from trainer.learning.compilation import ONCE, compiled
 from trainer.models.dry_friction import mean_friction
-from trainer.models.force import Arrange, Force, as_it_is, no_force
+from trainer.models.force import Force, SystemTransform, identity, no_force
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
 from trainer.models.rigid_tree import RigidTree, check
 
@@ -78,7 +78,7 @@ class BraxModel:
     control_dt: float
     substeps: int = 1
     force: Force = no_force
-    arrange: Arrange = as_it_is
+    system_transform: SystemTransform = identity
     dry: Dry | None = None
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class BraxModel:
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[2d]."""
-        system, step = self.arrange(theta, self.system), self.control_dt / self.substeps
+        system, step = self.system_transform(theta, self.system), self.control_dt / self.substeps
         motors, dry = self._motor_force(system, u), self.dry
 
         def rate(z: jax.Array, friction: Any, first: jax.Array) -> tuple[jax.Array, Any]:

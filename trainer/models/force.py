@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Force = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
 """`(theta, q[d], qd[d], u[m]) -> tau[d]`, what acts on the joints besides the motors."""
 
-Arrange: TypeAlias = "Callable[[Any, System], System]"
+SystemTransform: TypeAlias = "Callable[[Any, System], System]"
 """`(theta, system) -> system`, the system with other masses, gears and the like."""
 
 
@@ -25,7 +25,7 @@ def no_force(theta: Any, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array
     return jnp.zeros_like(qd)
 
 
-def as_it_is(theta: Any, system: "System") -> "System":
+def identity(theta: Any, system: "System") -> "System":
     """Return the system unchanged."""
     del theta
     return system

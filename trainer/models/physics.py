@@ -39,7 +39,7 @@ def nominal(joints: int, actions: int, links: int) -> Physics:
     return Physics(no_friction(joints), *jax.device_put((gain, delay, mass, rotor)))
 
 
-def rearranged(physics: Physics, system: "System") -> "System":
+def with_parameters(physics: Physics, system: "System") -> "System":
     """Return `system` with its motors' gears and its links' masses multiplied, and rotors added."""
     motors = dataclasses.replace(system.actuator, gear=system.actuator.gear * physics.gain)
     inertia = system.link.inertia

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from trainer.models.force import Arrange, Force, as_it_is, no_force
+from trainer.models.force import Force, SystemTransform, identity, no_force
 from trainer.models.quiet_import import without_warp_notice
 
 with without_warp_notice():
@@ -31,7 +31,7 @@ with without_warp_notice():
 class PipelineModel:
     """One control step of `env`; `force` acts on the joints besides motors, contacts and limits.
 
-    `arrange` changes the system by theta.
+    `system_transform` changes the system by theta.
 
     Raises:
         ValueError: for either on a backend other than `generalized`, whose step has no place for them.
@@ -39,7 +39,7 @@ class PipelineModel:
 
     env: PipelineEnv
     force: Force = no_force
-    arrange: Arrange = as_it_is
+    system_transform: SystemTransform = identity
 
     def __post_init__(self) -> None:
         if self._changed and self.env.backend != "generalized":
@@ -60,7 +60,7 @@ class PipelineModel:
 
     @property
     def _changed(self) -> bool:
-        return self.force is not no_force or self.arrange is not as_it_is
+        return self.force is not no_force or self.system_transform is not identity
 
     def __call__(self, theta: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         """Return x_next[nq + nv]."""
@@ -68,7 +68,7 @@ class PipelineModel:
         control = to_control(self.env.sys, u)
         if not self._changed:
             return state_of(self.env.pipeline_step(self.env.pipeline_init(q, qd), control))
-        system = self.arrange(theta, self.env.sys)
+        system = self.system_transform(theta, self.env.sys)
 
         def substep(state: GeneralizedState, _: None) -> tuple[GeneralizedState, None]:
             tau = actuator.to_tau(system, control, state.q, state.qd)

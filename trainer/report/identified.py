@@ -1,4 +1,4 @@
-"""What was identified, in one picture: parameters, measured beside predicted motion, error by horizon."""
+"""A figure of identified dynamics: parameters, measured and predicted motion, error by horizon."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from trainer.dynamics.dynamics_model import Estimate
 from trainer.dynamics.groups import joint_names
-from trainer.dynamics.rung import Estimate
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.logs.identify import Identified
 from trainer.logs.score import replayed
 
@@ -18,13 +18,13 @@ TRACE_S, TRACES = 0.5, 12
 FITTED, FRICTIONLESS, MEASURED = "#2471a3", "#c0392b", "#7f8c8d"
 
 
-def draw(found: Identified, motions: list[Motion], where: str, path: Path) -> None:
-    """Draw to `path`; `where` says what log the motions are of."""
+def draw(found: Identified, segments: list[Segment], where: str, path: Path) -> None:
+    """Draw to `path`; `where` names the log of the segments."""
     figure = Figure(figsize=(13, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     _parameters(left, found.fit.estimates)
-    _traces(middle, found, motions, where)
-    _errors(right, found, motions, where)
+    _traces(middle, found, segments, where)
+    _errors(right, found, segments, where)
     figure.savefig(path, dpi=110)
 
 
@@ -42,9 +42,9 @@ def _parameters(axes: Axes, estimates: dict[str, Estimate]) -> None:
     axes.set_ylim(len(estimates) - 0.5, -0.7)
 
 
-def _traces(axes: Axes, found: Identified, motions: list[Motion], where: str) -> None:
+def _traces(axes: Axes, found: Identified, segments: list[Segment], where: str) -> None:
     """Draw the last position of the longest motion, and predictions that begin where they are measured."""
-    longest = max(motions, key=lambda motion: len(motion.u))
+    longest = max(segments, key=lambda segment: len(segment.u))
     joint, dt = found.task.positions - 1, found.task.control_dt
     steps = max(1, round(TRACE_S / dt))
     if len(longest.u) < steps:
@@ -65,16 +65,16 @@ def _traces(axes: Axes, found: Identified, motions: list[Motion], where: str) ->
     axes.legend(frameon=False, fontsize=8)
 
 
-def _errors(axes: Axes, found: Identified, motions: list[Motion], where: str) -> None:
-    reach = found.task.control_dt * max(len(motion.u) for motion in motions)
+def _errors(axes: Axes, found: Identified, segments: list[Segment], where: str) -> None:
+    reach = found.task.control_dt * max(len(segment.u) for segment in segments)
     horizons = [h for h in HORIZONS if found.task.control_dt <= h <= reach]
     rows = []
     for horizon in horizons:
-        seen = replayed(found, motions, horizon)
+        seen = replayed(found, segments, horizon)
         end = seen.measured[:, -1, -1]
         predictions = (seen.learned[:, -1, -1], seen.frictionless[:, -1, -1], seen.measured[:, 0, -1])
         rows.append([float(np.median(np.abs(predicted - end))) for predicted in predictions])
-    names = (("fitted", FITTED), ("frictionless", FRICTIONLESS), ("nothing moves", MEASURED))
+    names = (("fitted", FITTED), ("frictionless", FRICTIONLESS), ("persistence", MEASURED))
     for (name, color), errors in zip(names, np.array(rows).T, strict=True):
         axes.semilogy(horizons, np.maximum(errors, 1e-5), "o-", color=color, label=name)
     axes.set(xlabel="horizon [s]", ylabel="median error", title=f"Error by horizon, {where}")

@@ -162,6 +162,6 @@ def _known(job: v1.Job) -> str:
     Raises:
         ValueError: there is no such model.
     """
-    from trainer.dynamics.ladder import known_name
+    from trainer.dynamics.catalogue import known_name
 
     return known_name(job.dynamics_model)

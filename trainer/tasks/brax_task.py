@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from protos.control_step import same_step
-from trainer.models.force import Arrange, Force, as_it_is
+from trainer.models.force import Force, SystemTransform, identity
 from trainer.models.pipeline_model import PipelineModel, state_of
 from trainer.models.quiet_import import without_warp_notice
 from trainer.policy.features import FeatureSpec
@@ -82,9 +82,9 @@ def brax_task(
     ended = never if terminated is None else terminated
     survived = lambda x: ~jnp.any(jax.vmap(ended)(x))  # noqa: E731
 
-    def make(force: Force, substeps: int, arrange: Arrange = as_it_is) -> PipelineModel:
+    def make(force: Force, substeps: int, system_transform: SystemTransform = identity) -> PipelineModel:
         del substeps  # the environment has its own
-        return PipelineModel(env, force, arrange)
+        return PipelineModel(env, force, system_transform)
 
     return Task(
         name=type(env).__name__.lower(),

@@ -10,7 +10,7 @@ import importlib.resources
 import jax
 import jax.numpy as jnp
 
-from trainer.models.force import Arrange, Force, as_it_is
+from trainer.models.force import Force, SystemTransform, identity
 from trainer.policy.features import FeatureSpec
 from trainer.tasks.task import Simulator, Task
 
@@ -52,11 +52,11 @@ def _never(x: jax.Array) -> jax.Array:
     return jnp.zeros((), bool)
 
 
-def _model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> Simulator:
+def _model(force: Force, substeps: int, system_transform: SystemTransform = identity) -> Simulator:
     from trainer.models.brax_model import BraxModel, load_system
 
     xml = importlib.resources.files("trainer.tasks").joinpath("cartpole.xml").read_text()
-    return BraxModel(load_system(xml), CONTROL_DT, substeps, force, arrange)
+    return BraxModel(load_system(xml), CONTROL_DT, substeps, force, system_transform)
 
 
 TASK = Task(

@@ -9,7 +9,7 @@ import dataclasses
 import jax
 
 from trainer.models.bumper import Bumper
-from trainer.models.force import Arrange, Force, as_it_is
+from trainer.models.force import Force, SystemTransform, identity
 from trainer.tasks import cartpole_swingup
 from trainer.tasks.task import Simulator
 
@@ -17,11 +17,11 @@ STOPS = Bumper(end=1.0, stiffness=20e3, dissipation=0.3)
 SUBSTEPS = 4
 
 
-def _model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> Simulator:
+def _model(force: Force, substeps: int, system_transform: SystemTransform = identity) -> Simulator:
     def with_stops(theta: object, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
         return force(theta, q, qd, u).at[0].add(STOPS.force(q[0], qd[0]))
 
-    return cartpole_swingup.TASK.model(with_stops, max(substeps, SUBSTEPS), arrange)
+    return cartpole_swingup.TASK.model(with_stops, max(substeps, SUBSTEPS), system_transform)
 
 
 TASK = dataclasses.replace(cartpole_swingup.TASK, name="cartpole_walls", model=_model)

@@ -12,7 +12,7 @@ Notation
 import jax
 import jax.numpy as jnp
 
-from trainer.models.force import Arrange, Force, as_it_is
+from trainer.models.force import Force, SystemTransform, identity
 from trainer.policy.features import FeatureSpec
 from trainer.tasks.task import Simulator, Task
 
@@ -93,10 +93,10 @@ def pendulum(
     inertia = max(about_axis - total * centre**2, 1e-6)
     xml = _XML.format(centre=centre, mass=total, inertia=inertia, along=1e-6, torque=torque)
 
-    def model(force: Force, substeps: int, arrange: Arrange = as_it_is) -> Simulator:
+    def model(force: Force, substeps: int, system_transform: SystemTransform = identity) -> Simulator:
         from trainer.models.brax_model import BraxModel, load_system
 
-        return BraxModel(load_system(xml), control_dt, substeps, force, arrange)
+        return BraxModel(load_system(xml), control_dt, substeps, force, system_transform)
 
     return Task(
         name=name,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import jax
 
 from protos.control_step import same_step
-from trainer.models.force import Arrange, Force, as_it_is, no_force
+from trainer.models.force import Force, SystemTransform, identity, no_force
 from trainer.policy.features import FeatureSpec
 
 
@@ -32,7 +32,9 @@ class Simulator(Protocol):
 class MakeSimulator(Protocol):
     """Build the simulator with a force on its joints, Runge-Kutta steps, and a system changed by theta."""
 
-    def __call__(self, force: Force, substeps: int, arrange: Arrange = as_it_is, /) -> Simulator:
+    def __call__(
+        self, force: Force, substeps: int, system_transform: SystemTransform = identity, /
+    ) -> Simulator:
         """Return the model of one control step."""
         ...
 

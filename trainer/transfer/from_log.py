@@ -6,7 +6,7 @@ from pathlib import Path
 
 from protos.hds import v1
 from trainer.dynamics.contradictions import Contradicted, check_columns
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.logs.csv_log import Log, as_logs, read_csv_logs
 from trainer.logs.log_format import LogFormat
 from trainer.logs.resample import resample
@@ -16,7 +16,7 @@ from trainer.transfer.recording import Recording
 NS = 1_000_000_000
 
 
-def from_csv(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion], list[str]]:
+def from_csv(path: Path, task: Task, layout: LogFormat) -> tuple[list[Segment], list[str]]:
     """Return a CSV log as motions, and what is to be known of it.
 
     Raises:
@@ -26,7 +26,7 @@ def from_csv(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion], l
     return _sampled(read_csv_logs(path, layout), task)
 
 
-def from_parquet(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion], list[str]]:
+def from_parquet(path: Path, task: Task, layout: LogFormat) -> tuple[list[Segment], list[str]]:
     """Return a Parquet table with the columns of a log as motions, and what is to be known of it.
 
     Raises:
@@ -39,7 +39,7 @@ def from_parquet(path: Path, task: Task, layout: LogFormat) -> tuple[list[Motion
 
 
 def recorded(
-    path: Path, task: Task, motions: list[Motion], purpose: v1.Purpose, terminated: Collection[int] = ()
+    path: Path, task: Task, segments: list[Segment], purpose: v1.Purpose, terminated: Collection[int] = ()
 ) -> Recording:
     """Return motions as a recording, an episode each; those numbered in `terminated` end so, others are cut.
 
@@ -48,16 +48,16 @@ def recorded(
     """
     digest = hashlib.sha256(f"{task.name} {task.control_dt} {purpose}".encode())
     transitions: list[v1.Transition] = []
-    for episode, motion in enumerate(motions):
-        digest.update(motion.x.tobytes() + motion.u.tobytes())
-        for k, u in enumerate(motion.u):
+    for episode, segment in enumerate(segments):
+        digest.update(segment.x.tobytes() + segment.u.tobytes())
+        for k, u in enumerate(segment.u):
             transition = v1.Transition(
                 sequence=len(transitions),
                 episode=episode,
                 purpose=purpose,
-                x=motion.x[k],
+                x=segment.x[k],
                 u_applied=u,
-                x_next=motion.x[k + 1],
+                x_next=segment.x[k + 1],
                 t_ns=round(len(transitions) * task.control_dt * NS),
             )
             transitions.append(transition)
@@ -77,12 +77,12 @@ def recorded(
     return Recording(v1.SessionSummary(session=session), transitions)
 
 
-def _sampled(logs: list[Log], task: Task) -> tuple[list[Motion], list[str]]:
-    motions = []
+def _sampled(logs: list[Log], task: Task) -> tuple[list[Segment], list[str]]:
+    segments = []
     for log in logs:
         try:
             check_columns(task, log.t, log.x)
         except Contradicted as error:
             raise Contradicted(f"{log.path}: {error}") from error
-        motions += resample(log, task)
-    return motions, list(logs[0].notes)
+        segments += resample(log, task)
+    return segments, list(logs[0].notes)

@@ -15,7 +15,7 @@ import gymnasium as gym
 import minari
 import numpy as np
 
-from trainer.dynamics.windows import Motion
+from trainer.dynamics.windows import Segment
 from trainer.logs.log_format import LARGEST, Column, LogFormat
 from trainer.logs.resample import ALIKE
 from trainer.tasks.task import Task
@@ -33,7 +33,7 @@ Convert = Callable[[np.ndarray], np.ndarray]
 
 def read(
     directory: Path, task: Task, layout: LogFormat | None
-) -> tuple[list[Motion], frozenset[int], list[str]]:
+) -> tuple[list[Segment], frozenset[int], list[str]]:
     """Return the episodes, the numbers of those that terminated, and what is to be known of them.
 
     Without a `layout`, observations are taken as they are, and actions as shares of their bounds.
@@ -52,14 +52,14 @@ def read(
         raise damaged(data, "Minari dataset", error) from error
     convert, notes = _conversion(directory, dataset, task, layout)
     notes.append(_control_step(directory, dataset, task))
-    motions = [_motion(directory, episode, task, convert) for episode in episodes]
-    if not motions:
+    segments = [_motion(directory, episode, task, convert) for episode in episodes]
+    if not segments:
         raise ValueError(f"{directory} holds no episode")
-    largest = max(float(np.max(np.abs(motion.u))) for motion in motions)
+    largest = max(float(np.max(np.abs(segment.u))) for segment in segments)
     if largest > 1.0:
         notes.append(f"actions reach {largest:.6g}, beyond the task's 1, and are stored so")
     terminated = (number for number, episode in enumerate(episodes) if bool(episode.terminations[-1]))
-    return motions, frozenset(terminated), notes
+    return segments, frozenset(terminated), notes
 
 
 def _conversion(
@@ -107,7 +107,7 @@ def _by_columns(
     return lambda values: values[:, places] * factor + offset, notes
 
 
-def _motion(directory: Path, episode: Any, task: Task, convert: tuple[Convert, Convert]) -> Motion:
+def _motion(directory: Path, episode: Any, task: Task, convert: tuple[Convert, Convert]) -> Segment:
     o, a = np.asarray(episode.observations, float), np.asarray(episode.actions, float)
     n, m, steps = len(task.state_names), len(task.action_names), len(a)
     if not steps or o.shape != (steps + 1, n) or a.shape != (steps, m):
@@ -126,7 +126,7 @@ def _motion(directory: Path, episode: Any, task: Task, convert: tuple[Convert, C
                 f"each number must be finite and within ± {LARGEST:g}"
             )
     u = np.where(np.abs(u) <= 1.0 + ROUNDING, np.clip(u, -1.0, 1.0), u)
-    return Motion(x.astype(np.float32), u.astype(np.float32))
+    return Segment(x.astype(np.float32), u.astype(np.float32))
 
 
 def _control_step(directory: Path, dataset: minari.MinariDataset, task: Task) -> str:

@@ -15,7 +15,7 @@ from trainer.policy.features import FeatureSpec
 from trainer.tasks.task import Task
 
 
-def with_memory(task: Task, memory: int) -> Task:
+def with_action_history(task: Task, memory: int) -> Task:
     """Return `task` over z if `memory` is 1, or itself if 0; its `model` stays that of the plant's states."""
     if memory == 0:
         return task

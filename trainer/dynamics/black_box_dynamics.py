@@ -1,4 +1,4 @@
-"""Rung `black-box`: a network that knows nothing of the simulator but that velocities are rates of positions.
+"""Dynamics model `black-box`: a network that predicts accelerations, without the simulator.
 
 Notation
     a    accelerations, the network's output       [d]   m/s² or rad/s²
@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.dynamics.judge import horizon_errors, least_held_out, predictor
-from trainer.dynamics.rung import SUBSTEPS, WINDOW_STEPS, Fit, split
-from trainer.dynamics.windows import Motion, Windows, cut, typical_change
+from trainer.dynamics.dynamics_model import SUBSTEPS, WINDOW_STEPS, Fit, split
+from trainer.dynamics.validation import horizon_errors, least_held_out, predictor
+from trainer.dynamics.windows import Segment, Windows, make_windows, typical_change
 from trainer.learning.trajectory import Model, replay
 from trainer.models.force import no_force
 from trainer.policy.network import MLP, forward
@@ -30,7 +30,7 @@ WEIGHT_DECAY = 1e-3
 
 
 class BlackBox(NamedTuple):
-    """The network, its `scale[d]` of accelerations, and whether it, not the simulator, decides."""
+    """The network, its `scale[d]` of accelerations, and whether it replaces the simulator."""
 
     network: Any
     scale: jax.Array
@@ -38,15 +38,15 @@ class BlackBox(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BlackBoxRung:
-    """Dynamics from data alone; the family holds the simulator too, as one of its members."""
+class BlackBoxDynamics:
+    """Dynamics from data alone. With its nominal parameters it is the simulator."""
 
     name: str = "black-box"
-    memory: int = 0
+    action_history: int = 0
     extrapolates: bool = False
 
     def model(self, task: Task) -> Model:
-        """Return the network where it decides, else the simulator."""
+        """Return the network if `decides`, else the simulator."""
         simulator, learned = task.model(no_force, SUBSTEPS), _learned(task)
 
         def step(theta: BlackBox, x: jax.Array, u: jax.Array) -> jax.Array:
@@ -54,31 +54,31 @@ class BlackBoxRung:
 
         return step
 
-    def nothing(self, task: Task) -> BlackBox:
-        """Return the simulator."""
+    def nominal_parameters(self, task: Task) -> BlackBox:
+        """Return the parameters with which the simulator is used."""
         network = jax.tree.map(jnp.zeros_like, _draw(task, jax.random.key(0)))
         return BlackBox(network, jnp.zeros(_joints(task)), jnp.zeros((), bool))
 
     def fit(
-        self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
+        self, task: Task, segments: list[Segment], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
-        """Descend on the multi-step error of a part, judge on the part held out, then fit everything."""
-        parts, start = split(motions, least_held_out(task)), _draw(task, key)
+        """Fit to a part by the multi-step error, validate on the held-out part, then fit to all segments."""
+        parts, start = split(segments, least_held_out(task)), _draw(task, key)
         first = _fitted(task, parts.fitted, start)
         progress(0.5)
         errors = horizon_errors(predictor(self, task), task, first, parts)
-        final = _fitted(task, motions, first.network)
+        final = _fitted(task, segments, first.network)
         progress(1.0)
         return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], final), errors, {})
 
 
-def suits(task: Task) -> bool:
-    """Return whether velocities are the rates of positions one by one, as quaternions' are not."""
+def supports(task: Task) -> bool:
+    """Return whether each velocity is the derivative of one position, which excludes quaternions."""
     return task.positions == task.joints
 
 
 def _joints(task: Task) -> int:
-    if not suits(task):
+    if not supports(task):
         raise ValueError(
             f"black-box needs a velocity for each position, and no quaternions; task {task.name!r} has "
             f"{task.positions} positions and {task.joints} velocities: choose another dynamics model"
@@ -106,8 +106,8 @@ def _learned(task: Task) -> Model:
     return step
 
 
-def _fitted(task: Task, motions: list[Motion], start: Any) -> BlackBox:
-    windows = cut(motions, WINDOW_STEPS, WINDOWS)
+def _fitted(task: Task, segments: list[Segment], start: Any) -> BlackBox:
+    windows = make_windows(segments, WINDOW_STEPS, WINDOWS)
     rates = jnp.diff(windows.x[windows.weight > 0][..., _joints(task) :], axis=1) / task.control_dt
     scale = jnp.sqrt(jnp.mean(rates**2, axis=(0, 1))) + 1e-6
     network = _descend(task)(start, scale, windows, jnp.asarray(typical_change(windows)))

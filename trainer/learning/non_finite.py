@@ -36,7 +36,7 @@ class Fault(NamedTuple):
         )
 
 
-def find_fault(*quantities: jax.Array) -> Fault:
+def find_non_finite(*quantities: jax.Array) -> Fault:
     """Look through `quantities`, each [N, H, ...], in the order of `QUANTITIES`."""
     bad = jnp.stack([_not_finite(leaf) for leaf in quantities])
     by_step = jnp.swapaxes(bad, 1, 2)

@@ -1,8 +1,8 @@
-"""Rungs with a neural force on the joints, for what the simulator or identified physics leaves unexplained.
+"""Residual dynamics: a neural force on the joints, besides the simulator or identified physics.
 
-The network never needs a gradient through the simulator. Along recorded motion the prediction error
-of many steps obeys, to first order, `e' = A e + G tau(x, u) + c`, where A, G and c come from one
-forward-mode pass over the data; the network descends through this linear recursion only.
+No gradient of the simulator is needed to train the network. Along recorded data the multi-step prediction
+error obeys, to first order, `e' = A e + G tau(x, u) + c`, where A, G and c come from one forward-mode pass
+over the data; gradient descent runs through this linear recursion only.
 
 Notation
     tau   force of the network on the joints            [d]        N or N·m
@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.dynamics.judge import horizon_errors, least_held_out, predictor
+from trainer.dynamics.dynamics_model import WINDOW_STEPS, Fit, split
 from trainer.dynamics.linearise import Linearised, missing_force
-from trainer.dynamics.physics_rung import PhysicsRung, linearised
-from trainer.dynamics.rung import WINDOW_STEPS, Fit, split
-from trainer.dynamics.windows import Motion, Windows, cut, remembering, typical_change
+from trainer.dynamics.physics_dynamics import PhysicsDynamics, linearised
+from trainer.dynamics.validation import horizon_errors, least_held_out, predictor
+from trainer.dynamics.windows import Segment, Windows, append_action_history, make_windows, typical_change
 from trainer.learning.trajectory import Model
 from trainer.models.physics import Physics
 from trainer.policy.network import MLP, forward
@@ -36,7 +36,7 @@ ADAM_STEPS = 400
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-3
 FORCE_BOUND = 2.0
-"""Bound of the network's force, in units of what the base leaves unexplained (root mean square)."""
+"""Bound of the network's force, relative to the root mean square force that the base model misses."""
 
 
 class Residual(NamedTuple):
@@ -52,7 +52,7 @@ def _network(joints: int) -> MLP:
 
 
 def _inputs(q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
-    """Return what the network sees: bounded in q, so that it extrapolates no further than it must."""
+    """Return the inputs of the network; they are bounded, so that it extrapolates little."""
     return jnp.concatenate([jnp.sin(q), jnp.cos(q), jnp.tanh(0.3 * qd), jnp.tanh(10.0 * qd), u], axis=-1)
 
 
@@ -99,20 +99,20 @@ def _descend(
 
 
 @dataclass(frozen=True)
-class ResidualRung:
-    """The base is identified first; the network explains only what is left."""
+class ResidualDynamics:
+    """The base model is identified first; the network is fitted to its residual."""
 
     name: str = "friction-residual"
-    base: PhysicsRung = field(default_factory=PhysicsRung)
+    base: PhysicsDynamics = field(default_factory=PhysicsDynamics)
 
     @property
-    def memory(self) -> int:
+    def action_history(self) -> int:
         """Return the base's."""
-        return self.base.memory
+        return self.base.action_history
 
     @property
     def extrapolates(self) -> bool:
-        """Return that it does: the network's force is bounded, and the base goes on."""
+        """Return True: the network's force is bounded, and the base model extrapolates."""
         return True
 
     def model(self, task: Task) -> Model:
@@ -123,28 +123,28 @@ class ResidualRung:
 
         return self.base.with_force(task, extra, lambda theta: theta.physics)
 
-    def nothing(self, task: Task) -> Residual:
-        """Return the base's nothing and a silent network."""
+    def nominal_parameters(self, task: Task) -> Residual:
+        """Return the base's, and a network whose force is 0."""
         network = jax.tree.map(jnp.zeros_like, _draw(task, jax.random.key(0)))
-        return Residual(self.base.nothing(task), network, jnp.zeros(task.joints))
+        return Residual(self.base.nominal_parameters(task), network, jnp.zeros(task.joints))
 
     def fit(
-        self, task: Task, motions: list[Motion], key: jax.Array, progress: Callable[[float], None]
+        self, task: Task, segments: list[Segment], key: jax.Array, progress: Callable[[float], None]
     ) -> Fit:
-        """Fit base and network on a part, judge on the part held out, then fit both on everything."""
+        """Fit base and network to a part, validate on the held-out part, then fit both to all segments."""
         key_base, key_network = jax.random.split(key)
         of_part, of_all, estimates = self.base.identify(
-            task, motions, key_base, lambda share: progress(0.7 * share)
+            task, segments, key_base, lambda share: progress(0.7 * share)
         )
-        parts, start = split(motions, least_held_out(task)), _draw(task, key_network)
+        parts, start = split(segments, least_held_out(task)), _draw(task, key_network)
         theta = self._explain(task, parts.fitted, of_part.physics, start)
         errors = horizon_errors(predictor(self, task), task, theta, parts)
-        theta = self._explain(task, motions, of_all, theta.network)
+        theta = self._explain(task, segments, of_all, theta.network)
         progress(1.0)
         return Fit(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], theta), errors, estimates)
 
-    def _explain(self, task: Task, motions: list[Motion], physics: Physics, network: Any) -> Residual:
-        windows = cut(remembering(motions, self.memory), WINDOW_STEPS, WINDOWS)
+    def _explain(self, task: Task, segments: list[Segment], physics: Physics, network: Any) -> Residual:
+        windows = make_windows(append_action_history(segments, self.action_history), WINDOW_STEPS, WINDOWS)
         scale = jnp.asarray(typical_change(windows)[: len(task.state_names)])
         linear = linearised(self.base, task)(physics, windows)
         force_scale = FORCE_BOUND * missing_force(linear, task.positions, windows.weight)

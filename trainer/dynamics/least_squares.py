@@ -1,11 +1,11 @@
-"""Identify physical parameters from recorded motion, by multi-step prediction error.
+"""Nonlinear least squares on multi-step prediction errors, and the covariance of the result.
 
-Levenberg-Marquardt on the windows' prediction errors, with forward-mode Jacobians: there are few
-parameters and many errors, and nothing is differentiated backwards through the simulator. How errors
-are weighted against each other is a choice; their covariance then tells how far the result can be trusted.
+Levenberg-Marquardt with forward-mode Jacobians: there are few parameters and many errors, and no gradient
+runs backwards through the simulator. The covariance of the errors gives the uncertainty of the parameters for
+any weighting.
 
 Notation
-    p      unconstrained parameters, of the order of one, prior N(centre, spread²)   [k]
+    p      unconstrained parameters, of the order of one, prior N(mean, std²)        [k]
     R      whitening of a window's errors                                            [W, L n, L n]
     e      errors of all windows, whitened                                           [W, L n]
     C      covariance of e, of each window                                           [W, L n, L n]
@@ -34,21 +34,21 @@ Read = Callable[[Any, jax.Array, jax.Array], jax.Array]
 """`(theta, start[n + m], u[L, m]) -> states[L + 1, n + m]` as they would be measured."""
 
 HUBER = 3.0
-"""Errors beyond this many standard deviations weigh linearly: one collision must not outweigh the rest."""
+"""Huber's threshold, in standard deviations: beyond it the loss is linear, so outliers weigh less."""
 
 CONVERGED = 0.01
-"""A step that lowers the loss by less is the last: it moves p by a seventh of its standard deviation."""
+"""The search ends with a step that lowers the loss by less, about a seventh of a standard deviation of p."""
 GIVE_UP = 1e8
 IMPLIED = 5.0
 """Windows that the implied covariance of an estimate counts as, beside the scatter between windows."""
 FEWEST_DEGREES = 4
-"""Of freedom; with fewer, an interval would have hardly an end."""
+"""Least degrees of freedom of Student's t, for finite intervals."""
 
 
 class NormalEquations(NamedTuple):
     """H, g, s, w J and the robust loss, see the notation, in double precision.
 
-    What differs by a common factor of masses, gains and friction is a small difference of large sums.
+    Double precision is needed: a common factor of masses, gains and friction hardly changes the motion.
     """
 
     H: np.ndarray
@@ -63,16 +63,16 @@ Normal = Callable[[np.ndarray], NormalEquations]
 
 
 class Prior(NamedTuple):
-    """What is known of p before any data: `centre[k]`, and its standard deviation `spread[k]`."""
+    """Prior of p: `mean[k]` and standard deviation `std[k]`."""
 
-    centre: np.ndarray
-    spread: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
 
 
-class Seen(NamedTuple):
-    """What is compared: predictions from `start[W, n + m]` under `u[W, L, m]`, and `target[W, L, n]`.
+class FitData(NamedTuple):
+    """Data of a fit: `target[W, L, n]` for predictions from `start[W, n + m]` under `u[W, L, m]`.
 
-    `R` and `weight[W]` say how much; a state's further numbers, an action remembered, are never wrong.
+    Errors are weighted by `R` and `weight[W]`. Past actions in the state are not compared.
     """
 
     start: np.ndarray
@@ -84,13 +84,13 @@ class Seen(NamedTuple):
 
 def normal_equations(
     read: Read, constrain: Constrain
-) -> Callable[[np.ndarray, np.ndarray, Seen], NormalEquations]:
+) -> Callable[[np.ndarray, np.ndarray, FitData], NormalEquations]:
     """Return the normal equations of predictions by `read`, a function of `(p, unit, seen)`."""
 
     def ahead(p: jax.Array, unit: jax.Array, start: jax.Array, u: jax.Array, n: int) -> jax.Array:
         return read(constrain(p, unit), start, u)[1:, :n].ravel()
 
-    def whitened(p: jax.Array, unit: jax.Array, seen: Seen) -> tuple[jax.Array, jax.Array]:
+    def whitened(p: jax.Array, unit: jax.Array, seen: FitData) -> tuple[jax.Array, jax.Array]:
         n = seen.target.shape[-1]
 
         def with_jacobian(start: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -104,7 +104,7 @@ def normal_equations(
 
     errors = compiled(whitened, SOONEST)
 
-    def normal(p: np.ndarray, unit: np.ndarray, seen: Seen) -> NormalEquations:
+    def normal(p: np.ndarray, unit: np.ndarray, seen: FitData) -> NormalEquations:
         e, J = (np.asarray(part, float) for part in errors(jnp.asarray(p, float), unit, seen))
         size, weight = np.abs(e), np.asarray(seen.weight, float)[:, None]
         w = weight * np.minimum(1.0, HUBER / np.maximum(size, 1e-12))
@@ -118,24 +118,23 @@ def normal_equations(
 
 
 def levenberg_marquardt(
-    normal: Normal, start: np.ndarray, prior: Prior, iterations: int, pull: float = 1.0
+    normal: Normal, start: np.ndarray, prior: Prior, iterations: int, prior_weight: float = 1.0
 ) -> tuple[np.ndarray, NormalEquations, float]:
-    """Return the p that is reached from `start`, its normal equations, and its loss with the prior's part.
+    """Search from `start`; return p, its normal equations, and the loss with the prior.
 
-    Every step taken lowers the loss; the search ends when none does, or one hardly does. The prior pulls with
-    `½ pull ‖(p − centre) / spread‖²`.
+    Every accepted step lowers the loss. The prior adds `½ prior_weight ‖(p − mean) / std‖²`.
     """
-    ridge = pull / prior.spread**2
+    ridge = prior_weight / prior.std**2
 
     def at(p: np.ndarray) -> tuple[NormalEquations, float]:
         found = normal(p)
-        return found, found.loss + 0.5 * float(ridge @ (p - prior.centre) ** 2)
+        return found, found.loss + 0.5 * float(ridge @ (p - prior.mean) ** 2)
 
     p, mu = np.asarray(start, float), 1e-2
     here, loss = at(p)
     for _ in range(iterations):
         H = here.H + np.diag(ridge)
-        g = here.g + ridge * (p - prior.centre)
+        g = here.g + ridge * (p - prior.mean)
         trial = p - np.linalg.solve(H + mu * np.diag(np.diag(H)), g)
         there, loss_there = at(trial)
         if not (np.isfinite(loss_there) and loss_there < loss):
@@ -151,7 +150,7 @@ def levenberg_marquardt(
 
 
 def posterior(normal: NormalEquations, C: np.ndarray, weight: np.ndarray, prior: Prior) -> np.ndarray:
-    """Return a factor F [k, k] of the covariance F Fᵀ of p that the data leaves open.
+    """Return a factor F [k, k] of the covariance F Fᵀ of p, given the data.
 
     The covariance is H⁻¹ M H⁻¹, the sandwich of an estimate whose errors are correlated (Huber, 1967), at the
     p of `normal`. M is a mean of two: what C implies, which is right if noise is what it was taken for and
@@ -159,14 +158,14 @@ def posterior(normal: NormalEquations, C: np.ndarray, weight: np.ndarray, prior:
     them (Liang and Zeger, 1986; a window is a cluster). The prior counts as a measurement.
     """
     used = weight > 0
-    s, J, known = normal.s[used], normal.J[used], np.diag(prior.spread**-2.0)
+    s, J, known = normal.s[used], normal.J[used], np.diag(prior.std**-2.0)
     implied = np.einsum("wik,wij,wjl->kl", J, C[used], J, optimize=True)
     scatter = s.T @ s * len(s) / max(1, len(s) - 1)
     M = (IMPLIED * implied + len(s) * scatter) / (IMPLIED + len(s))
     return np.linalg.solve(normal.H + known, np.linalg.cholesky(M + known))
 
 
-def student(normal: np.ndarray, weight: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def student_t(normal: np.ndarray, weight: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """Return standard normal draws [D, k] with the wider tails of Student's t.
 
     Its degrees of freedom are the windows less one, as few clusters call for (Cameron and Miller, 2015).
