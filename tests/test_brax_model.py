@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.learning.trajectory import rollout
 from trainer.models.brax_model import BraxModel, load_system
 from trainer.models.force import Force, no_force

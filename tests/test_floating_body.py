@@ -10,12 +10,12 @@ from brax.base import System
 from brax.envs.base import PipelineEnv, State
 from brax.io import mjcf
 
+from trainer.compilation import ONCE, compiled
 from trainer.dynamics.catalogue import DYNAMICS
 from trainer.dynamics.dynamics_model import WINDOW_STEPS
 from trainer.dynamics.linearise import missing_force
 from trainer.dynamics.physics_dynamics import PhysicsDynamics, linearised
 from trainer.dynamics.windows import Segment, make_windows
-from trainer.learning.compilation import ONCE, compiled
 from trainer.learning.trajectory import rollout
 from trainer.tasks.brax_task import brax_task
 from trainer.tasks.task import Task

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import ONCE, compiled, side_by_side
+from trainer.compilation import ONCE, compiled, side_by_side
 from trainer.learning.compiled_pods import compiled_pods
 from trainer.learning.direction import gauss_newton, gradient
 from trainer.learning.evaluation import evaluate, score

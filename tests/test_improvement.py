@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.learning.direction import Direction, FindDirection, gauss_newton, gradient, solve_positive
 from trainer.learning.search import Search, annealing, line_search
-from trainer.learning.trajectory import Model, Objective, Trajectory, replay, rollout, total_cost
+from trainer.learning.trajectory import Objective, Trajectory, replay, rollout, total_cost
+from trainer.models.model import Model
 
 DT, STEPS = 0.1, 12
 A = jnp.array([[1.0, DT], [0.0, 1.0]])

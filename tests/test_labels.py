@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.labels import along_trajectory, around_trajectory, no_labels, push
+from trainer.learning.labels import along_trajectory, around_trajectory, empty_labels, store_batch
 from trainer.learning.non_finite import find_non_finite
 from trainer.learning.trajectory import Trajectory
 
@@ -21,15 +21,15 @@ def test_along_a_trajectory_its_own_actions_are_taught_at_its_own_states() -> No
 
 
 def test_around_a_trajectory_the_feedback_law_is_taught_and_kept_within_limits() -> None:
-    teach = around_trajectory((0.3, 0.0))
-    lesson = teach(TRAJECTORY, GAINS, KEY)
+    make_targets = around_trajectory((0.3, 0.0))
+    lesson = make_targets(TRAJECTORY, GAINS, KEY)
     np.testing.assert_array_equal(lesson.x[:H], TRAJECTORY.x[:-1])
     away = lesson.x[H:] - TRAJECTORY.x[:-1]
     assert np.all(away[:, 0] != 0.0)
     assert np.all(away[:, 1] == 0.0), "no spread in the second state"
     expected = TRAJECTORY.u[:, 0] + GAINS[:, 0, 0] * away[:, 0]
     np.testing.assert_allclose(lesson.u[H:, 0], expected, atol=1e-6)
-    assert np.all(np.abs(teach(TRAJECTORY, 100.0 * GAINS, KEY).u) <= 1.0)
+    assert np.all(np.abs(make_targets(TRAJECTORY, 100.0 * GAINS, KEY).u) <= 1.0)
 
 
 def test_a_negative_spread_is_refused_by_value() -> None:
@@ -38,11 +38,11 @@ def test_a_negative_spread_is_refused_by_value() -> None:
 
 
 def test_the_ring_replaces_its_oldest_batch_and_ignores_what_is_dead_or_not_finite() -> None:
-    ring = no_labels(2, 3, 2, 1)
+    ring = empty_labels(2, 3, 2, 1)
     alive = jnp.array([True, False, True])
     for epoch in range(3):
         x = jnp.full((3, 2), float(epoch)).at[2, 0].set(jnp.nan if epoch == 2 else 0.0)
-        ring = push(ring, jnp.asarray(epoch), x, jnp.ones((3, 1)), alive)
+        ring = store_batch(ring, jnp.asarray(epoch), x, jnp.ones((3, 1)), alive)
     np.testing.assert_array_equal(ring.weight, [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
     assert np.all(ring.x[0, :2] == 2.0)
     assert np.all(np.isfinite(ring.x))

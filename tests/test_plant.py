@@ -12,7 +12,7 @@ from real_env.plants.brax_friction import (
     control_step,
     drawn_constants,
 )
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.models.force import no_force
 from trainer.tasks import load_task
 

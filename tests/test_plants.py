@@ -49,7 +49,7 @@ def test_in_mujoco_a_coasting_cart_stops() -> None:
 def test_mujocos_cart_pole_without_friction_is_the_training_model() -> None:
     import jax.numpy as jnp
 
-    from trainer.learning.compilation import ONCE, compiled
+    from trainer.compilation import ONCE, compiled
     from trainer.models.force import no_force
     from trainer.tasks import load_task
 

@@ -12,7 +12,7 @@ import numpy as np
 from tests.test_hds import CONFIG, learner
 from trainer.dynamics.physics_dynamics import PhysicsDynamics
 from trainer.dynamics.windows import Segment
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.learning.direction import gauss_newton
 from trainer.learning.hds import HDSConfig, schedule
 from trainer.learning.search import annealing

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.models.brax_model import load_system
 from trainer.models.physics import nominal, with_parameters
 from trainer.models.rigid_tree import RigidTree

@@ -9,7 +9,7 @@ PROGRAM = """
 import json
 import jax, jax.numpy as jnp, numpy as np
 from trainer.learning.hds import HDSConfig, schedule
-from trainer.learning.sharding import batch_mesh, spread
+from trainer.learning.sharding import batch_mesh, shard
 from tests.test_hds import CONFIG, learner
 from trainer.learning.direction import gauss_newton
 from trainer.learning.search import line_search
@@ -19,7 +19,7 @@ state, theta = algorithm.init(jax.random.key(0)), jnp.full(CONFIG.batch, 0.1)
 at, key = schedule(HDSConfig(), 0), jax.random.key(1)
 alone, told_alone = algorithm.step(state, theta, at, key)
 mesh = batch_mesh(CONFIG.batch)
-together, told = algorithm.step(*spread(mesh, state, theta), at, key)
+together, told = algorithm.step(*shard(mesh, state, theta), at, key)
 print(json.dumps({
     "devices": len(together.x.sharding.device_set),
     "split": not together.x.sharding.is_fully_replicated,
@@ -31,7 +31,7 @@ print(json.dumps({
 """
 
 
-def test_an_epoch_spread_over_four_devices_equals_the_epoch_of_one() -> None:
+def test_an_epoch_sharded_over_four_devices_equals_the_epoch_of_one() -> None:
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.learning.starts import Start, Starts, exploring_starts, reset_starts
 from trainer.tasks import load_task
 

@@ -14,7 +14,7 @@ from brax.envs.base import PipelineEnv, State
 from brax.envs.wrappers.training import AutoResetWrapper
 from brax.io import mjcf
 
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.models.force import no_force
 from trainer.models.pipeline_model import to_control
 from trainer.tasks import load_task

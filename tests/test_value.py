@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.learning.trajectory import Objective, Trajectory, total_cost
 from trainer.learning.value import ValueSpec, td_lambda
 from trainer.policy.features import FeatureSpec
@@ -32,14 +32,14 @@ def test_after_termination_nothing_costs() -> None:
 
 
 def test_leaving_the_safe_set_costs_its_price_once() -> None:
-    priced = objective(2.0)._replace(failure=10.0)
+    priced = objective(2.0)._replace(failure_cost=10.0)
     # x1 = 2 has terminated: G0 = 0.5 + γ·10 = 5.5, and so is the total: 0.5 + γ·10
     np.testing.assert_allclose(td_lambda(priced, TRAJECTORY, LAMBDA), [5.5, 0.0])
     np.testing.assert_allclose(total_cost(priced, TRAJECTORY), 5.5)
     # nothing terminates: 0.5 + γ·2 + γ²·9 = 3.75, whatever the price
-    np.testing.assert_allclose(total_cost(objective(99.0)._replace(failure=10.0), TRAJECTORY), 3.75)
+    np.testing.assert_allclose(total_cost(objective(99.0)._replace(failure_cost=10.0), TRAJECTORY), 3.75)
     # it begins terminated: nothing costs any more
-    np.testing.assert_allclose(total_cost(objective(1.0)._replace(failure=10.0), TRAJECTORY), 0.0)
+    np.testing.assert_allclose(total_cost(objective(1.0)._replace(failure_cost=10.0), TRAJECTORY), 0.0)
 
 
 def test_the_value_is_never_negative_and_its_curvature_is_positive_semi_definite() -> None:

@@ -9,8 +9,8 @@ from brax.base import System
 from brax.generalized import dynamics, mass
 from brax.generalized.base import State
 
-from trainer.learning.trajectory import Model
 from trainer.models.brax_model import BraxModel, no_force
+from trainer.models.model import Model
 from trainer.tasks.task import Task
 
 

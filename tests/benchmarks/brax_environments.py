@@ -100,7 +100,7 @@ def main() -> None:
             before = parts.evaluate(untrained, judged, jax.random.key(9))
             config = HDSConfig(options.epochs)
             told = list(train(algorithm, parts.evaluate, theta, judged, config, key))
-            faults, last = sum(int(epoch.info.fault.steps) for epoch in told), told[-1]
+            faults, last = sum(int(epoch.info.non_finite.steps) for epoch in told), told[-1]
             assert last.best is not None
             after = parts.evaluate(last.best.policy, judged, jax.random.key(9))
             steps = options.epochs * pods.config.batch * pods.config.horizon

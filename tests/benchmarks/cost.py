@@ -23,8 +23,9 @@ from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner, learner
 from trainer.jobs.recipe import train_policy
 from trainer.learning.hds import HDSConfig
-from trainer.learning.trajectory import Model, rollout
+from trainer.learning.trajectory import rollout
 from trainer.models.brax_model import no_force
+from trainer.models.model import Model
 from trainer.tasks import load_task
 from trainer.tasks.task import Task
 

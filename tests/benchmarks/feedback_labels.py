@@ -24,7 +24,7 @@ from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
 from trainer.learning.evaluation import score
 from trainer.learning.hds import HDSConfig, mixture, schedule
-from trainer.learning.labels import Teach, along_trajectory, around_trajectory
+from trainer.learning.labels import MakeTargets, along_trajectory, around_trajectory
 from trainer.learning.trajectory import rollout
 from trainer.tasks import load_task
 
@@ -86,14 +86,14 @@ def main() -> None:
     nothing, judge = parts.dynamics.nominal_parameters(parts.task), noisy_plant(parts)
     theta = mixture(nothing, stacked(nothing), 0.0, parts.pods.config.batch)
     around = around_trajectory(tuple(float(noise) for noise in SENSOR_NOISE))
-    kinds: dict[str, Teach] = {
+    kinds: dict[str, MakeTargets] = {
         "open loop": along_trajectory,
         "without gains": lambda trajectory, K, key: around(trajectory, jnp.zeros_like(K), key),
         "feedback": around,
     }
     results: dict[str, Found] = {}
-    for kind, teach in kinds.items():
-        pods, found = dataclasses.replace(parts.pods, teach=teach), []
+    for kind, make_targets in kinds.items():
+        pods, found = dataclasses.replace(parts.pods, make_targets=make_targets), []
         init, step = jax.jit(pods.init), jax.jit(pods.step)
         for seed in seeds:
             key, key_init = jax.random.split(jax.random.key(seed))

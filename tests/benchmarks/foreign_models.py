@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from real_env.plants import make_plant
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.models.force import no_force
 from trainer.tasks.brax_task import brax_task
 

@@ -18,16 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.benchmarks.brax_dynamics import brax_dynamics
+from trainer.compilation import side_by_side
 from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
 from trainer.jobs.recipe import FIRST_EPOCHS
-from trainer.learning.compilation import side_by_side
 from trainer.learning.compiled_pods import compiled_pods
 from trainer.learning.hds import HDSConfig, mixture, schedule
 from trainer.learning.pods_state import PODSConfig
 from trainer.learning.search import line_search
-from trainer.learning.trajectory import Model
 from trainer.models.brax_model import no_force
+from trainer.models.model import Model
 from trainer.tasks import load_task
 
 EPISODES = 256
@@ -121,7 +121,7 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
     theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods_config.batch, EPISODES))
     n, m = len(TASK.state_names), 1
     rolled = pods_config.batch * pods_config.horizon
-    searched = rolled * pods_config.passes * (len(STEP_SIZES) + n + m + 1)
+    searched = rolled * pods_config.improvement_iterations * (len(STEP_SIZES) + n + m + 1)
     side_by_side(*parts_of_pods.calls(theta))
     algorithm = parts_of_pods.algorithm
     key, state = jax.random.key(seed), algorithm.init(jax.random.key(seed + KEYS_APART))

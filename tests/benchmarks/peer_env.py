@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import Env, State
 
-from trainer.learning.trajectory import Model
+from trainer.models.model import Model
 from trainer.tasks import cartpole_swingup
 from trainer.tasks.task import Task
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.learning.trajectory import Model
+from trainer.models.model import Model
 from trainer.policy.network import MLP, PolicySpec, forward
 from trainer.tasks.task import Task
 

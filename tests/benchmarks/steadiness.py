@@ -46,7 +46,7 @@ def main() -> None:
         for epoch in range(config.epochs):
             key, key_step = jax.random.split(key)
             state, info = parts.algorithm.step(state, theta, schedule(config, epoch), key_step)
-            steepest, faults = max(steepest, float(info.gradient_p99)), faults + int(info.fault.steps)
+            steepest, faults = max(steepest, float(info.gradient_p99)), faults + int(info.non_finite.steps)
             if epoch < 2 * config.epochs // 3 or epoch % EVERY:
                 continue
             for name, policy in (("current", state.average), ("raw", state.policy)):

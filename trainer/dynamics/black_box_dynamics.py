@@ -17,8 +17,9 @@ import optax
 from trainer.dynamics.dynamics_model import SUBSTEPS, WINDOW_STEPS, Fit, split
 from trainer.dynamics.validation import horizon_errors, least_held_out, predictor
 from trainer.dynamics.windows import Segment, Windows, make_windows, typical_change
-from trainer.learning.trajectory import Model, replay
+from trainer.learning.trajectory import replay
 from trainer.models.force import no_force
+from trainer.models.model import Model
 from trainer.policy.network import MLP, forward
 from trainer.tasks.task import Task
 

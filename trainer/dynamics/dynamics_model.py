@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from trainer.dynamics.windows import Segment
-from trainer.learning.trajectory import Model
+from trainer.models.model import Model
 from trainer.tasks.task import Task
 
 WINDOW_STEPS = 10

@@ -15,7 +15,7 @@ import numpy as np
 from trainer.dynamics.dynamics_model import WINDOW_STEPS, DynamicsModel, Fit, split
 from trainer.dynamics.validation import calibrate, least_held_out
 from trainer.dynamics.windows import Segment
-from trainer.learning.trajectory import Model
+from trainer.models.model import Model
 from trainer.tasks.task import Task
 
 BLOCK_STEPS = 2 * WINDOW_STEPS

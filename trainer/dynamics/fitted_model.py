@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainer.dynamics.linearise import Pushed
-from trainer.learning.trajectory import Model, replay
+from trainer.learning.trajectory import replay
 from trainer.models.force import Force, no_force
 from trainer.models.friction import mean_dry_level, viscous_force
+from trainer.models.model import Model
 from trainer.models.physics import Physics
 from trainer.tasks.task import Task
 

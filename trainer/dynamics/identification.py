@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trainer.compilation import ONCE, SOONEST, compiled
 from trainer.dynamics import noise
 from trainer.dynamics.dynamics_model import WINDOW_STEPS, Estimate
 from trainer.dynamics.fitted_model import (
@@ -46,7 +47,6 @@ from trainer.dynamics.least_squares import (
 from trainer.dynamics.linearise import push
 from trainer.dynamics.validation import Predictor
 from trainer.dynamics.windows import Segment, Windows, append_action_history, make_disjoint_windows
-from trainer.learning.compilation import ONCE, SOONEST, compiled
 from trainer.models.physics import Physics
 from trainer.tasks.task import Task
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.learning.compilation import SOONEST, compiled
+from trainer.compilation import SOONEST, compiled
 
 Constrain = Callable[[jax.Array, jax.Array], Any]
 """`(p[k], unit) -> theta`, the model's parameters, inside their constraints for every p."""

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trainer.compilation import ONCE, compiled
 from trainer.dynamics.windows import Windows
-from trainer.learning.compilation import ONCE, compiled
-from trainer.learning.trajectory import Model
+from trainer.models.model import Model
 
 
 class Linearised(NamedTuple):

@@ -16,9 +16,9 @@ from trainer.dynamics.identification import WINDOWS, IdentificationProblem, exac
 from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
 from trainer.dynamics.validation import horizon_errors, least_held_out
 from trainer.dynamics.windows import Segment, Windows, make_windows, typical_change
-from trainer.learning.trajectory import Model
 from trainer.models.force import Force, SystemTransform, identity, no_force
 from trainer.models.friction import SMOOTHING, friction_force
+from trainer.models.model import Model
 from trainer.models.physics import Physics, delayed, nominal, with_parameters
 from trainer.tasks.task import Task
 

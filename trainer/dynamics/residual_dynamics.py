@@ -25,7 +25,7 @@ from trainer.dynamics.linearise import Linearised, missing_force
 from trainer.dynamics.physics_dynamics import PhysicsDynamics, linearised
 from trainer.dynamics.validation import horizon_errors, least_held_out, predictor
 from trainer.dynamics.windows import Segment, Windows, append_action_history, make_windows, typical_change
-from trainer.learning.trajectory import Model
+from trainer.models.model import Model
 from trainer.models.physics import Physics
 from trainer.policy.network import MLP, forward
 from trainer.tasks.task import Task

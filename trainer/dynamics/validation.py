@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from protos import kinematics
+from trainer.compilation import SOONEST, compiled
 from trainer.dynamics.dynamics_model import (
     WINDOW_STEPS,
     Calibration,
@@ -26,7 +27,6 @@ from trainer.dynamics.dynamics_model import (
     Split,
 )
 from trainer.dynamics.windows import Segment, append_action_history
-from trainer.learning.compilation import SOONEST, compiled
 from trainer.learning.trajectory import replay
 from trainer.tasks.task import Task
 

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jax.stages import Wrapped
 
+from trainer.compilation import SOONER, compiled, side_by_side
 from trainer.dynamics.dynamics_model import DynamicsModel
-from trainer.learning.compilation import SOONER, compiled, side_by_side
 from trainer.learning.compiled_pods import Compiled, compiled_pods
 from trainer.learning.direction import gauss_newton
 from trainer.learning.evaluation import evaluate
@@ -19,8 +19,8 @@ from trainer.learning.pods_state import PODSConfig
 from trainer.learning.search import annealing
 from trainer.learning.sharding import batch_mesh
 from trainer.learning.starts import exploring_starts
-from trainer.learning.trajectory import Theta
 from trainer.learning.value import ValueSpec
+from trainer.models.model import Theta
 from trainer.policy.network import PolicySpec
 from trainer.tasks.action_history import with_action_history
 from trainer.tasks.task import Task
@@ -77,7 +77,7 @@ def learner(task: Task, chosen: DynamicsModel) -> Learner:
         starts=exploring_starts(seen, EXPLORING_SHARE, EXPLORING_STEPS),
         find_direction=gauss_newton(DAMPING),
         search=annealing(STEP_SIZES),
-        teach=along_trajectory,
+        make_targets=along_trajectory,
         config=PODSConfig(),
     )
     evaluation = compiled(evaluate(seen, model, policy), SOONER)

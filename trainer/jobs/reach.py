@@ -10,7 +10,8 @@ import numpy as np
 
 from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner
-from trainer.learning.trajectory import Theta, rollout
+from trainer.learning.trajectory import rollout
+from trainer.models.model import Theta
 from trainer.policy.network import Parameters
 
 NEAR = 1.0

@@ -23,7 +23,7 @@ from trainer.jobs.request import LEARNED_FRACTION, JobRequest, Progress, Publish
 from trainer.jobs.task_check import LearnedNothing, check_task, why_nothing
 from trainer.learning.hds import NETWORKS, Best, HDSConfig, mixture, train
 from trainer.learning.pods_state import PODSInfo, PODSState
-from trainer.learning.trajectory import Theta
+from trainer.models.model import Theta
 from trainer.store.records import RecordedEpisode
 from trainer.tasks import load_task
 
@@ -193,9 +193,9 @@ def _update_metrics(epoch: int, info: PODSInfo, best: Best | None, metrics: dict
     """Add the figures of an epoch to the metrics."""
     metrics["training_cost_per_step"] = float(info.cost)
     metrics["gradient_norm_p99"] = float(info.gradient_p99)
-    if left_out := int(info.fault.steps):
+    if left_out := int(info.non_finite.steps):
         metrics["left_out_steps"] = metrics.get("left_out_steps", 0.0) + left_out
-        log.warning("epoch %d: %s", epoch, info.fault)
+        log.warning("epoch %d: %s", epoch, info.non_finite)
     if best is not None:
         metrics["model_success"], metrics["model_cost"] = best.success, best.cost
 

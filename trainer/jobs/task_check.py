@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.learning.trajectory import Model
+from trainer.models.model import Model
 from trainer.tasks.task import Task
 
 DRAWN = 256

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import jax
 from jax.stages import Wrapped
 
-from trainer.learning.compilation import ONCE, SOONER, SOONEST, Call, compiled
+from trainer.compilation import ONCE, SOONER, SOONEST, Call, compiled
 from trainer.learning.hds import Algorithm, HDSConfig, schedule
 from trainer.learning.pods import PODS, epoch
-from trainer.learning.trajectory import Theta
+from trainer.models.model import Theta
 
 
 class Compiled(NamedTuple):
-    """PODS as compiled functions: `init`, and the halves of an epoch, each with the options that suit it."""
+    """PODS as compiled functions: `init` and the halves of an epoch, with compiler options for each."""
 
     init: Wrapped
     improve: Wrapped
@@ -20,13 +20,13 @@ class Compiled(NamedTuple):
 
     @property
     def algorithm(self) -> Algorithm:
-        """What a training calls."""
+        """The functions that a training calls."""
         return Algorithm(self.init, epoch(self.improve, self.regress))
 
     def calls(self, theta: Theta) -> list[Call]:
         """Return the calls of a training with model parameters `theta` (leading axis N), for `side_by_side`.
 
-        The one that takes longest to trace comes second: meanwhile XLA is busy with the first.
+        The function that takes longest to trace is second, while XLA compiles the first.
         """
         key, planned = jax.random.key(0), schedule(HDSConfig(), 0)
         state = jax.eval_shape(self.init, key)

@@ -35,7 +35,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, weights
+from trainer.learning.trajectory import Objective, Trajectory, weights
+from trainer.models.model import Model, Theta
 
 
 class Direction(NamedTuple):
@@ -50,7 +51,7 @@ FindDirection = Callable[[Objective, Model, Theta, Trajectory], Direction]
 
 
 class Expansion(NamedTuple):
-    """Everything the directions need of a trajectory, weighted by √w."""
+    """Linearisation of dynamics and residuals along a trajectory, weighted by √w."""
 
     F: jax.Array
     r: jax.Array
@@ -72,7 +73,7 @@ def expand(objective: Objective, model: Model, theta: Theta, trajectory: Traject
     scale = jnp.sqrt(weights(objective, trajectory.x))
 
     def weighed(leaf: jax.Array, scale: jax.Array) -> jax.Array:
-        """What follows the end weighs nothing, even where it is not finite."""
+        """Return the weighted leaf; 0 after the end, even if it is not finite."""
         scale = scale.reshape(scale.shape + (1,) * (leaf.ndim - scale.ndim))
         return jnp.where(scale > 0.0, scale * leaf, 0.0)
 

@@ -6,16 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from trainer.learning.trajectory import (
-    Model,
-    Objective,
-    Theta,
-    Trajectory,
-    rollout,
-    running_costs,
-    total_cost,
-    weights,
-)
+from trainer.learning.trajectory import Objective, Trajectory, rollout, running_costs, total_cost, weights
+from trainer.models.model import Model, Theta
 from trainer.policy.network import Parameters, PolicySpec
 from trainer.tasks.task import Task
 
@@ -32,9 +24,9 @@ Evaluate = Callable[[Parameters, Theta, jax.Array], Evaluation]
 
 
 def score(task: Task, x: jax.Array, u: jax.Array) -> Evaluation:
-    """Score one episode with states `x[T + 1, n]` and actions `u[T, m]`; after its end nothing costs.
+    """Score one episode with states `x[T + 1, n]` and actions `u[T, m]`; steps after its end cost nothing.
 
-    An episode that terminates, or whose states do not stay finite, is no success whatever follows.
+    An episode that terminates, or whose states do not stay finite, is no success.
     """
     return Evaluation(succeeded(task, x), total_cost(_objective(task), Trajectory(x, u)))
 
@@ -46,9 +38,9 @@ def succeeded(task: Task, x: jax.Array) -> jax.Array:
 
 
 def cost_of_first(task: Task, x: jax.Array, u: jax.Array, steps: jax.Array) -> jax.Array:
-    """Return the cost of the first `steps` of an episode, whatever follows in `x[T + 1, n]` and `u[T, m]`.
+    """Return the cost of the first `steps` of an episode `x[T + 1, n]`, `u[T, m]`.
 
-    It is that of `score` for these steps alone; episodes of many lengths are so scored by one compilation.
+    It equals that of `score` for these steps alone, and one compilation serves episodes of many lengths.
     """
     objective, trajectory = _objective(task), Trajectory(x, u)
     w = weights(objective, x)
@@ -59,7 +51,7 @@ def cost_of_first(task: Task, x: jax.Array, u: jax.Array, steps: jax.Array) -> j
 
 
 def _objective(task: Task) -> Objective:
-    """Return what a whole episode costs: nothing is discounted, and nothing lies ahead of its end."""
+    """Return the cost of a whole episode, without discount and without a terminal cost."""
     nothing_ahead = lambda x: jnp.zeros(1)  # noqa: E731
     return Objective(task.residual, nothing_ahead, task.terminated, 1.0, task.failure)
 

@@ -1,9 +1,9 @@
-"""HDS: hybrid differentiable simulation. PODS, with other models, noise and annealing.
+"""HDS: hybrid differentiable simulation. PODS in several models, with exploration noise and annealing.
 
-A fixed share of the trajectories runs in dynamics learned from real data, the others in the
-simulator; exploration noise on the actions and the temperature of the step-size annealing fall with
-every epoch. Where simulator and learned dynamics are one family of models, the mixture is a stack of
-parameters, and nothing branches inside the numerics.
+A fixed share of the trajectories runs in dynamics learned from real data, the others in the simulator.
+Exploration noise on the actions and the temperature of the step-size annealing fall with every epoch. A
+dynamics model contains the simulator, so the mixture is a stack of parameters, without branches in the
+numerics.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,12 +16,12 @@ import numpy as np
 
 from trainer.learning.evaluation import Evaluate
 from trainer.learning.pods_state import PODSInfo, PODSState, Schedule
-from trainer.learning.sharding import batch_mesh, spread
-from trainer.learning.trajectory import Theta
+from trainer.learning.sharding import batch_mesh, shard
+from trainer.models.model import Theta
 from trainer.policy.network import Parameters
 
 NETWORKS = ("policy", "average", "value", "target_value")
-"""What of a state a later training starts from."""
+"""The fields of a state that a warm start takes over."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class HDSConfig:
         temperature: of the step-size annealing at the first epoch, in units of cost; falls to 0 with
             the square of the share left.
         learning_rate: at the first epoch.
-        final_learning_rate: at the last; in between it falls geometrically.
+        final_learning_rate: at the last; in between it decays geometrically.
         average_rate: share of the policy's parameters that its average takes over at the first epoch.
-        final_average_rate: at the last; in between it falls geometrically, so that the average follows
-            early, and late spans epochs enough to stay good while the policy is not for some.
+        final_average_rate: at the last; in between it decays geometrically. The average follows the policy
+            early, and spans many epochs late, so that a few bad epochs do not spoil it.
         check_every: epochs between evaluations after the first quarter of the training.
     """
 
@@ -60,7 +60,7 @@ class Algorithm(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best policy so far, the state it came from, and its scores in the models it was judged in."""
+    """The best policy so far, its state, and its scores in the validation models."""
 
     policy: Parameters
     state: PODSState
@@ -69,7 +69,7 @@ class Best(NamedTuple):
 
 
 class HDSProgress(NamedTuple):
-    """One epoch: its number from 1, PODS's story, and the best policy once one has been judged."""
+    """One epoch: its number from 1, its figures, and the best policy once one was evaluated."""
 
     epoch: int
     info: PODSInfo
@@ -115,33 +115,33 @@ def train(
 ) -> Iterator[HDSProgress]:
     """Yield the progress of each epoch; the last one's `best` is the policy to publish.
 
-    Success wanders, and may be lost again, so the best policy by success, then cost, over
-    episodes in the models `validation_models` is kept; what a warm start brings along is judged there too.
-    Real data plays no part in that choice. The batch is spread over all devices.
+    The success rate fluctuates, so the best policy by success, then cost, over episodes in
+    `validation_models` is kept; the policy of a warm start takes part. Real data are not used for that
+    choice. The batch is sharded over all devices.
     """
-    key_init, key_judge, key = jax.random.split(key, 3)
+    key_init, key_evaluate, key = jax.random.split(key, 3)
     state = algorithm.init(key_init) if warm is None else _restart(warm, algorithm.init(key_init))
-    judged = lambda state: _judge(evaluate, state, validation_models, key_judge)  # noqa: E731
-    best = None if warm is None else judged(state)
+    evaluated = lambda state: _evaluated(evaluate, state, validation_models, key_evaluate)  # noqa: E731
+    best = None if warm is None else evaluated(state)
     mesh = batch_mesh(state.x.shape[0])
     for epoch in range(config.epochs):
         if mesh.size > 1:
-            state, theta = spread(mesh, state, theta)
+            state, theta = shard(mesh, state, theta)
         state, info = algorithm.step(state, theta, schedule(config, epoch), key)
         last = epoch + 1 == config.epochs
         if last or (epoch >= config.epochs // 4 and (epoch + 1) % config.check_every == 0):
-            found = judged(state)
+            found = evaluated(state)
             if best is None or (found.success, -found.cost) > (best.success, -best.cost):
                 best = found
         yield HDSProgress(epoch + 1, info, best)
 
 
-def _judge(evaluate: Evaluate, state: PODSState, validation_models: Theta, key: jax.Array) -> Best:
+def _evaluated(evaluate: Evaluate, state: PODSState, validation_models: Theta, key: jax.Array) -> Best:
     found = evaluate(state.average, validation_models, key)
     return Best(state.average, state, float(jnp.mean(found.success)), float(jnp.mean(found.cost)))
 
 
 def _restart(warm: PODSState, fresh: PODSState) -> PODSState:
-    """Keep the networks of `warm`; start states, labels and optimiser begin anew."""
+    """Take over the networks of `warm`, with new start states, labels and optimiser."""
     kept = {name: getattr(warm, name) for name in NETWORKS}
     return fresh._replace(**kept | {"policy": warm.average})

@@ -1,13 +1,13 @@
-"""Regression data of the last epochs, and what a trajectory teaches the policy.
+"""Regression data of the last epochs, and the regression targets of a trajectory.
 
-PODS regresses the policy on the improved actions at the states of the improved trajectories. That is
-`along_trajectory`. An improved trajectory is the path of one law, `u = ū + K (x − x̄)` with the gains of
-its Gauss-Newton step; `around_trajectory` teaches that law in a neighbourhood, so that a policy which
-strays, on a noisy plant say, was told what to do there.
+PODS regresses the policy on the improved actions at the states of the improved trajectories, as
+`along_trajectory` does. An improved trajectory follows the feedback law `u = ū + K (x − x̄)` with the gains
+of its Gauss-Newton step. `around_trajectory` adds the actions of this law at states nearby, for policies that
+leave the trajectory, for example on a noisy plant.
 
 Notation (with that of `trajectory`)
-    D   batches kept                                   R   labels per batch
-    K   gains of the law that made the trajectory      [H, m, n]
+    D   number of batches                              R   labels per batch
+    K   gains of the trajectory's feedback law         [H, m, n]
 """
 
 from collections.abc import Callable
@@ -30,26 +30,26 @@ class Labels(NamedTuple):
     weight: jax.Array
 
 
-class Lesson(NamedTuple):
-    """What one trajectory teaches the policy: `x[c H, n]` and `u[c H, m]`, c times the H states in a row."""
+class Targets(NamedTuple):
+    """Regression targets of one trajectory: actions `u[c H, m]` at c sets of H states, `x[c H, n]`."""
 
     x: jax.Array
     u: jax.Array
 
 
-Teach = Callable[[Trajectory, jax.Array, jax.Array], Lesson]
-"""`(trajectory, K, key) -> lesson`."""
+MakeTargets = Callable[[Trajectory, jax.Array, jax.Array], Targets]
+"""`(trajectory, K, key) -> targets`."""
 
 
-def no_labels(batches: int, rows: int, inputs: int, targets: int) -> Labels:
-    """Return a ring in which nothing weighs anything."""
+def empty_labels(batches: int, rows: int, inputs: int, targets: int) -> Labels:
+    """Return a ring whose weights are all 0."""
     return Labels(
         jnp.zeros((batches, rows, inputs)), jnp.zeros((batches, rows, targets)), jnp.zeros((batches, rows))
     )
 
 
-def push(ring: Labels, epoch: jax.Array, x: jax.Array, y: jax.Array, alive: jax.Array) -> Labels:
-    """Replace the oldest batch by `x[R, n]`, `y[R, k]`; what is not alive or finite weighs nothing."""
+def store_batch(ring: Labels, epoch: jax.Array, x: jax.Array, y: jax.Array, alive: jax.Array) -> Labels:
+    """Replace the oldest batch by `x[R, n]`, `y[R, k]`; the weight is 0 unless alive and finite."""
     finite = jnp.all(jnp.isfinite(x), axis=-1) & jnp.all(jnp.isfinite(y), axis=-1)
     x, y = (jnp.nan_to_num(leaf, posinf=0.0, neginf=0.0) for leaf in (x, y))
     newest = Labels(x, y, (finite & alive).astype(x.dtype))
@@ -58,25 +58,25 @@ def push(ring: Labels, epoch: jax.Array, x: jax.Array, y: jax.Array, alive: jax.
     return jax.tree.map(put, ring, newest)
 
 
-def along_trajectory(trajectory: Trajectory, K: jax.Array, key: jax.Array) -> Lesson:
-    """Teach the improved actions at the states of the improved trajectory, as the paper does."""
+def along_trajectory(trajectory: Trajectory, K: jax.Array, key: jax.Array) -> Targets:
+    """Return the improved actions at the states of the improved trajectory, as in the paper."""
     del K, key
-    return Lesson(trajectory.x[:-1], trajectory.u)
+    return Targets(trajectory.x[:-1], trajectory.u)
 
 
-def around_trajectory(spread: tuple[float, ...]) -> Teach:
-    """Teach also the law's action at one state near each: `x + e`, e normal with deviations `spread[n]`.
+def around_trajectory(noise_std: tuple[float, ...]) -> MakeTargets:
+    """Return also the law's action at a state `x + e` near each, e normal with deviations `noise_std[n]`.
 
     Raises:
         ValueError: if a deviation is negative.
     """
-    if min(spread) < 0.0:
-        raise ValueError(f"the spread of labels must be >= 0 for every state; got {spread}")
+    if min(noise_std) < 0.0:
+        raise ValueError(f"the noise of labels must be >= 0 for every state; got {noise_std}")
 
-    def teach(trajectory: Trajectory, K: jax.Array, key: jax.Array) -> Lesson:
+    def make_targets(trajectory: Trajectory, K: jax.Array, key: jax.Array) -> Targets:
         x, u = trajectory.x[:-1], trajectory.u
-        e = jnp.asarray(spread) * jax.random.normal(key, x.shape)
+        e = jnp.asarray(noise_std) * jax.random.normal(key, x.shape)
         near = jnp.clip(u + jnp.einsum("tmn,tn->tm", K, e), -1.0, 1.0)
-        return Lesson(jnp.concatenate([x, x + e]), jnp.concatenate([u, near]))
+        return Targets(jnp.concatenate([x, x + e]), jnp.concatenate([u, near]))
 
-    return teach
+    return make_targets

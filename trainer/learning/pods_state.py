@@ -1,7 +1,7 @@
-"""What an epoch of PODS starts from, is told and tells.
+"""Configuration, state, schedule and figures of PODS.
 
 Notation (with that of `trajectory`)
-    N   trajectories per epoch              D   batches of labels kept
+    N   trajectories per epoch              D   stored batches of labels
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import jax
 
 from trainer.learning.labels import Labels
-from trainer.learning.non_finite import Fault
+from trainer.learning.non_finite import NonFinite
 
 
 @dataclass(frozen=True)
 class PODSConfig:
-    """How PODS learns.
+    """Configuration of PODS.
 
     Attributes:
         batch: N, trajectories per epoch.
@@ -27,15 +27,15 @@ class PODSConfig:
         regression_steps: Adam steps per epoch.
         minibatch: labels per Adam step.
         target_rate: share of the value's parameters that its slow copy takes over per epoch.
-        value_steps, value_failures: the value begins around that many steps at the cost of the start
-            states, or that many failures if they cost more.
+        value_steps, value_failures: initial scale of the value, as a number of steps at the cost of the
+            start states, or as a number of failures if that is larger.
     """
 
     batch: int = 128
     horizon: int = 16
-    passes: int = 2
+    improvement_iterations: int = 2
     discount: float = 0.98
-    blend: float = 0.8
+    td_lambda: float = 0.8
     kept_batches: int = 4
     regression_steps: int = 100
     minibatch: int = 256
@@ -47,9 +47,9 @@ class PODSConfig:
 class PODSState(NamedTuple):
     """Everything that the next epoch depends on.
 
-    `policy` is what the regression moves and the roll-outs follow; `average` is its running average
-    over epochs (Polyak & Juditsky, 1992), which wanders less and is the one to publish. The next
-    trajectories begin at `x[N, n]`, whose episodes have `left[N]` control steps to go.
+    The regression changes `policy`, and roll-outs use it. `average` is its running average over epochs
+    (Polyak & Juditsky, 1992), which fluctuates less and is published. The next trajectories start at `x[N,
+    n]`, with `left[N]` control steps until their episodes end.
     """
 
     policy: Any
@@ -65,10 +65,10 @@ class PODSState(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """What changes from epoch to epoch.
+    """Values that change with the epoch.
 
-    Noise on the actions, heat of the search, learning rate, and the share of the policy's parameters that
-    its average takes over.
+    Noise on the actions, temperature of the search, learning rate, and the share of the policy's parameters
+    that its average takes over.
     """
 
     noise: jax.Array
@@ -78,23 +78,23 @@ class Schedule(NamedTuple):
 
 
 class Improvement(NamedTuple):
-    """The story of an epoch's improvement, and a part of `PODSInfo`."""
+    """Figures of an epoch's improvement, a part of `PODSInfo`."""
 
     cost: jax.Array
     improved_cost: jax.Array
     gradient_median: jax.Array
     gradient_p99: jax.Array
-    fault: Fault
+    non_finite: NonFinite
 
 
 class PODSInfo(NamedTuple):
-    """The story of one epoch; every field but `fault` is a scalar.
+    """Figures of one epoch; every field but `non_finite` is a scalar.
 
     Attributes:
         cost: mean cost of a control step of the policy's own trajectories, noise on its actions included.
         improved_cost: the same after the improvement.
         gradient_median, gradient_p99: over the batch, of the norm of ∂C/∂u before the last improvement.
-        fault: the first number that was not finite.
+        non_finite: the first number that was not finite.
         policy_loss: mean squared distance from the improved actions.
         value_loss: mean squared TD error, relative to the value's scale.
     """
@@ -103,6 +103,6 @@ class PODSInfo(NamedTuple):
     improved_cost: jax.Array
     gradient_median: jax.Array
     gradient_p99: jax.Array
-    fault: Fault
+    non_finite: NonFinite
     policy_loss: jax.Array
     value_loss: jax.Array

@@ -1,7 +1,7 @@
-"""How far to go along a direction: line search, or simulated annealing of the step size.
+"""Step size along a direction: line search, or simulated annealing.
 
-Both try several step sizes at once, in parallel. A trial follows the direction's feedback around
-the states it really visits, so it is a roll-out of the model and never an extrapolation.
+Both try several step sizes in parallel. A trial applies the direction's feedback to the states that it
+visits, so it is a roll-out of the model and no extrapolation.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from trainer.learning.direction import Direction
-from trainer.learning.trajectory import Model, Objective, Theta, Trajectory, at, rollout, total_cost
+from trainer.learning.trajectory import Objective, Trajectory, at, rollout, total_cost
+from trainer.models.model import Model, Theta
 
 Search = Callable[[Objective, Model, Theta, Trajectory, Direction, jax.Array, jax.Array], Trajectory]
 """`(objective, model, theta, trajectory, direction, key, temperature) -> trajectory`."""
@@ -31,14 +32,14 @@ def _candidates(
 
         return rollout(model, theta, law, start, old.u.shape[0])
 
-    # one start each, though they are the same: a carry that is batched from the start is traced once
+    # equal starts, one each: a carry that is batched from the start is traced once
     trials = jax.vmap(trial)(alphas, jnp.tile(old.x[0], (len(alphas), 1)))
     candidates = jax.tree.map(lambda stay, new: jnp.concatenate([stay[None], new]), old, trials)
     return candidates, jax.vmap(lambda trajectory: total_cost(objective, trajectory))(candidates)
 
 
 def line_search(alphas: tuple[float, ...]) -> Search:
-    """Return the search that takes the best of `alphas`, and stays unless that improves the cost."""
+    """Return the search that takes the best of `alphas`, or no step if none lowers the cost."""
 
     def search(
         objective: Objective,
@@ -77,9 +78,9 @@ def annealing(alphas: tuple[float, ...]) -> Search:
         uniform = jax.random.uniform(key, (1 + len(alphas),))
         accepting, gumbel = uniform[0], -jnp.log(-jnp.log(uniform[1:]))
         candidates, costs = _candidates(objective, model, theta, old, direction, jnp.asarray(alphas))
-        heat = jnp.maximum(temperature, 1e-12)
-        drawn = 1 + jnp.argmax(gumbel - (costs[1:] - jnp.min(costs[1:])) / heat)
-        accept = jnp.log(accepting) < (costs[0] - costs[drawn]) / heat
+        positive = jnp.maximum(temperature, 1e-12)
+        drawn = 1 + jnp.argmax(gumbel - (costs[1:] - jnp.min(costs[1:])) / positive)
+        accept = jnp.log(accepting) < (costs[0] - costs[drawn]) / positive
         return at(candidates, jnp.where(accept, drawn, 0))
 
     return search

@@ -1,8 +1,7 @@
-"""Spread the trajectories of an epoch over all devices.
+"""Shard the trajectories of an epoch over all devices.
 
-The roll-outs, Jacobians and searches of the batch are independent, so its axis is split over the devices
-of a mesh; the networks are the same everywhere. Nothing in the numerics knows of it: XLA partitions the
-compiled epoch by where its arguments lie.
+The batch axis is split over the devices of a mesh, and the networks are replicated. XLA partitions the
+compiled epoch by the sharding of its arguments, so the numerics do not depend on it.
 """
 
 from collections.abc import Sequence
@@ -13,20 +12,20 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from trainer.learning.pods_state import PODSState
-from trainer.learning.trajectory import Theta
+from trainer.models.model import Theta
 
 AXIS = "batch"
 
 
 def batch_mesh(batch: int, devices: Sequence[Any] | None = None) -> Mesh:
-    """Return a mesh of the most devices that divide `batch`; all of JAX's devices unless told."""
+    """Return a mesh of the most devices that divide `batch`; all of JAX's devices by default."""
     devices = jax.devices() if devices is None else devices
     count = max(size for size in range(1, len(devices) + 1) if batch % size == 0)
     return Mesh(np.asarray(devices[:count]), (AXIS,))
 
 
-def spread(mesh: Mesh, state: PODSState, theta: Theta) -> tuple[PODSState, Theta]:
-    """Lay start states, labels and model parameters out over `mesh`; copy everything else to each device."""
+def shard(mesh: Mesh, state: PODSState, theta: Theta) -> tuple[PODSState, Theta]:
+    """Shard start states, labels and model parameters over `mesh`; replicate everything else."""
 
     def place(tree: Any, *axes: str | None) -> Any:
         return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(*axes)))

@@ -1,9 +1,8 @@
-"""Where the trajectories that teach begin: as the task's episodes do, or also far from there.
+"""Start states of the trajectories: those of the task's episodes, and exploring starts.
 
-From a hanging pole alone, states near the goal are seen late, and with dry friction some never: the
-value cannot know what they are worth, and the search sits in a local minimum. A share of the trajectories
-that begins anywhere shows the value the way back from the goal (an old idea: exploring starts, Sutton &
-Barto 2018, section 5.3).
+From the episodes' start states alone, states near the goal are reached late, and some never with dry
+friction. Then the value there is unknown, and the search stays in a local minimum. Exploring starts (Sutton &
+Barto 2018, section 5.3) let a share of the trajectories begin anywhere.
 """
 
 from collections.abc import Callable
@@ -24,11 +23,11 @@ class Start(NamedTuple):
 
 
 Starts = Callable[[int, jax.Array], Start]
-"""`(N, key) -> Start`; the place in the batch decides the kind, so that its shares stay what they are."""
+"""`(N, key) -> Start`; the index in the batch decides which starts explore, so their share is exact."""
 
 
 def reset_starts(task: Task) -> Starts:
-    """Begin every trajectory as an episode of `task` does."""
+    """Return the starts of the task's episodes."""
 
     def draw(batch: int, key: jax.Array) -> Start:
         x = jax.vmap(task.reset)(jax.random.split(key, batch))
@@ -38,7 +37,7 @@ def reset_starts(task: Task) -> Starts:
 
 
 def exploring_starts(task: Task, share: float, steps: int) -> Starts:
-    """Begin `share` of the batch anywhere (`task.explore`), each for `steps`; the rest as episodes do.
+    """Return starts of which `share` explores (`task.explore`, each for `steps`); the rest are the task's.
 
     Raises:
         ValueError: if `share` is not in [0, 1], or `steps` is below 1.
@@ -59,9 +58,9 @@ def exploring_starts(task: Task, share: float, steps: int) -> Starts:
 
 
 def _scattered(count: int, batch: int) -> np.ndarray:
-    """Return which `count` of `batch` places explore, always the same.
+    """Return the `count` of `batch` indices that explore.
 
-    They lie anywhere, because dynamics are dealt out by place too: whatever a trajectory runs in, it explores
-    as often.
+    They are a fixed random permutation, so that exploring starts are equally frequent in every dynamics
+    model, which are assigned by index, too.
     """
     return np.isin(np.arange(batch), np.random.default_rng(0).permutation(batch)[:count])

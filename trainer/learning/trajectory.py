@@ -1,4 +1,4 @@
-"""Trajectories, their cost, and the roll-out that makes them.
+"""Trajectories, their cost, and the roll-out of a policy.
 
 Notation
     x      state (q, qd)                                [n]      SI units
@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-Theta = Any
-Model = Callable[[Theta, jax.Array, jax.Array], jax.Array]
-"""`(theta, x[n], u[m]) -> x_next[n]` over one control step: simulator, learned dynamics or any mixture."""
+from trainer.models.model import Model, Theta
+
 Law = Callable[[jax.Array, jax.Array], jax.Array]
 """`(t, x[n]) -> u[m]`; the roll-out clips what it returns to [-1, 1]."""
 
@@ -32,21 +31,20 @@ class Trajectory(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What a trajectory is judged by.
+    """The cost of a trajectory, by its residuals.
 
     Attributes:
-        running: `(x[n], u[m]) -> r[k]`, residual of one step.
-        terminal: `(x[n]) -> phi[l]`, residual of the state after the last step.
-        terminated: `(x[n]) -> bool`, whether the plant has left its safe set; what follows costs nothing.
-        discount: gamma, in (0, 1].
-        failure: cost of having left the safe set, charged once; costs being ≥ 0, leaving would pay without.
+        running: `(x[n], u[m]) -> r[k]`, residual of one step. terminal: `(x[n]) -> phi[l]`, residual of the
+        state after the last step. terminated: `(x[n]) -> bool`, whether the plant has left its safe set.
+        Later steps cost nothing. discount: gamma, in (0, 1]. failure_cost: one-off cost of termination.
+        Without it, termination would save the costs of later steps.
     """
 
     running: Callable[[jax.Array, jax.Array], jax.Array]
     terminal: Callable[[jax.Array], jax.Array]
     terminated: Callable[[jax.Array], jax.Array]
     discount: float
-    failure: float = 0.0
+    failure_cost: float = 0.0
 
 
 def rollout(model: Model, theta: Theta, law: Law, start: jax.Array, steps: int) -> Trajectory:
@@ -69,7 +67,7 @@ def at(rows: Any, t: jax.Array) -> Any:
 
 
 def replay(model: Model, theta: Theta, start: jax.Array, u: jax.Array) -> jax.Array:
-    """Return the states x[H + 1, n] from `start[n]` under the actions `u[H, m]` as they are, not clipped."""
+    """Return the states x[H + 1, n] from `start[n]` under the actions `u[H, m]`, which are not clipped."""
 
     def advance(x: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         x_next = model(theta, x, u)
@@ -96,7 +94,7 @@ def total_cost(objective: Objective, trajectory: Trajectory) -> jax.Array:
     w = weights(objective, trajectory.x)
     running = jnp.where(w[:-1] > 0.0, running_costs(objective, trajectory), 0.0) @ w[:-1]
     leaves = (w[:-1] > 0.0) & (w[1:] == 0.0)
-    failed = objective.failure * objective.discount * w[:-1] @ leaves
+    failed = objective.failure_cost * objective.discount * w[:-1] @ leaves
     ahead = 0.5 * jnp.sum(objective.terminal(trajectory.x[-1]) ** 2)
     cost = running + w[-1] * jnp.where(w[-1] > 0.0, ahead, 0.0) + failed
     return jnp.where(jnp.isfinite(cost), cost, jnp.inf)

@@ -1,11 +1,10 @@
 """The terminal value: a learned residual, so that its curvature is positive semi-definite.
 
-The cost to go from x is modelled as `½‖φ(x)‖²`. Costs are sums of squares, so nothing is lost by
-that; and the Gauss-Newton curvature `∂φᵀ∂φ` is positive semi-definite by construction, where the
-Hessian of a freely shaped value is not.
+The cost to go from x is modelled as `½‖φ(x)‖²`, which can represent any cost >= 0. Its Gauss-Newton curvature
+`∂φᵀ∂φ` is positive semi-definite by construction, unlike the Hessian of a general value.
 
-The network's outputs are in units of a typical cost, `scale`, which is drawn with the parameters and stays:
-a network that begins far above all costs makes every state look lost, and may never learn otherwise.
+The network's outputs are in units of a typical cost, `scale`, which is set with the initial parameters and
+fixed: a value that begins far above all costs is hardly corrected by learning.
 """
 
 from dataclasses import dataclass
@@ -52,19 +51,19 @@ class ValueSpec:
         return 0.5 * jnp.sum(self.residual(parameters, x) ** 2, axis=-1)
 
 
-def td_lambda(objective: Objective, trajectory: Trajectory, blend: float) -> jax.Array:
+def td_lambda(objective: Objective, trajectory: Trajectory, lam: float) -> jax.Array:
     """Return TD(λ) estimates of the cost to go [H] at the first H states (Sutton, 1988).
 
-    `G_t = c_t + γ ((1 − λ) V(x_{t+1}) + λ G_{t+1})` with `G_H = V(x_H)`, which stands for what comes
-    after a truncation too. A terminated state bootstraps nothing: it costs `failure`, and nothing after it.
+    `G_t = c_t + γ ((1 − λ) V(x_{t+1}) + λ G_{t+1})` with `G_H = V(x_H)`, which stands for what comes after a
+    truncation too. A terminated state bootstraps nothing: it costs `failure_cost`, and nothing after it.
     """
     values = 0.5 * jnp.sum(jax.vmap(objective.terminal)(trajectory.x) ** 2, axis=-1)
     alive = jnp.cumsum(jax.vmap(objective.terminated)(trajectory.x)) == 0
 
     def back(ahead: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         cost, value_next, alive_now, alive_next = step
-        goes_on = (1.0 - blend) * value_next + blend * ahead
-        bootstrap = jnp.where(alive_next, goes_on, objective.failure)
+        goes_on = (1.0 - lam) * value_next + lam * ahead
+        bootstrap = jnp.where(alive_next, goes_on, objective.failure_cost)
         target = jnp.where(alive_now, cost + objective.discount * bootstrap, 0.0)
         return target, target
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.learning.compilation import ONCE, compiled
+from trainer.compilation import ONCE, compiled
 from trainer.models.dry_friction import mean_friction
 from trainer.models.force import Force, SystemTransform, identity, no_force
 from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice

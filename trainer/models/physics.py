@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.learning.trajectory import Model
 from trainer.models.friction import Friction, no_friction
+from trainer.models.model import Model
 
 if TYPE_CHECKING:
     from brax.base import System
