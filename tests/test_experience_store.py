@@ -28,9 +28,9 @@ from trainer.store.records import (
     COLLECT,
     EVALUATE,
     Batch,
-    OtherSession,
     Selection,
     SequenceGap,
+    SessionConflict,
     SessionInfo,
     Transition,
 )
@@ -84,14 +84,14 @@ def test_a_known_session_does_not_change_its_task_or_plant(
     store: ExperienceStore, changed: dict, told: str
 ) -> None:
     store.append(SESSION, [transition(0)])
-    with pytest.raises(OtherSession, match=told):
+    with pytest.raises(SessionConflict, match=told):
         store.append(dataclasses.replace(SESSION, **changed), [transition(1)])
     fresh = dataclasses.replace(SESSION, id="s2")
     taken, refused = store.append_all(
         [Batch(fresh, [transition(0)]), Batch(dataclasses.replace(fresh, **changed), [transition(1)])]
     )
     assert taken == 1
-    assert isinstance(refused, OtherSession)
+    assert isinstance(refused, SessionConflict)
     assert (store.watermark("s1"), store.watermark("s2")) == (1, 1)
 
 

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from trainer.compilation import ONCE, compiled, side_by_side
-from trainer.learning.compiled_pods import compiled_pods
+from trainer.learning.compiled_pods import Compiled, compiled_pods
+from trainer.learning.configuration import HDSConfig, PODSConfig, TrainingConfig
 from trainer.learning.direction import gauss_newton, gradient
 from trainer.learning.evaluation import evaluate, score
-from trainer.learning.hds import Algorithm, HDSConfig, mixture, schedule, train
+from trainer.learning.hds import HDS, mixture, schedule
 from trainer.learning.labels import along_trajectory
 from trainer.learning.pods import PODS
-from trainer.learning.pods_state import PODSConfig, PODSState
+from trainer.learning.pods_state import PODSState
 from trainer.learning.search import annealing, line_search
 from trainer.learning.starts import exploring_starts, reset_starts
+from trainer.learning.training import train
 from trainer.learning.value import ValueSpec
 from trainer.policy.features import FeatureSpec
 from trainer.policy.network import PolicySpec
@@ -59,14 +61,19 @@ GAUSS_NEWTON, FULL_STEP = gauss_newton(0.1), annealing((1.0,))
 JUDGE = compiled(evaluate(TASK, push, SPEC), ONCE)
 
 
-def soon(parts: PODS) -> Algorithm:
+EPOCHS = 250
+
+
+def soon(parts: PODS, epochs: int = EPOCHS) -> HDS:
     """Return `parts`, compiled with the least work: that is what takes long here, not their few epochs."""
-    return Algorithm(compiled(parts.init, ONCE), compiled(parts.step, ONCE))
+    made = Compiled(*(compiled(part, ONCE) for part in (parts.init, parts.improve, parts.regress)))
+    return HDS(parts, made, HDSConfig(), epochs)
 
 
 @functools.cache
-def learner(find_direction: object, search: object) -> Algorithm:
-    return soon(PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, along_trajectory, CONFIG))  # pyright: ignore[reportArgumentType]
+def learner(find_direction: object, search: object, epochs: int = EPOCHS) -> HDS:
+    parts = PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, along_trajectory, CONFIG)  # pyright: ignore[reportArgumentType]
+    return soon(parts, epochs)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +89,10 @@ def test_each_variant_learns_to_park_the_mass(find_direction: object, search: ob
     friction = jnp.full((), 0.1)
     theta = mixture(friction, friction[None], 0.0, CONFIG.batch)
     validation_models = mixture(friction, friction[None], 0.0, 128)
-    algorithm = learner(find_direction, search)
+    algorithm = learner(find_direction, search, epochs)
     untrained = algorithm.init(jax.random.key(0)).policy
     assert float(jnp.mean(JUDGE(untrained, validation_models, jax.random.key(9)).success)) < 0.3
-    *_, last = train(algorithm, JUDGE, theta, validation_models, HDSConfig(epochs=epochs), jax.random.key(0))
+    *_, last = train(algorithm, JUDGE, theta, validation_models, TrainingConfig(epochs), jax.random.key(0))
     assert last.best is not None
     assert float(jnp.mean(JUDGE(last.best.policy, validation_models, jax.random.key(9)).success)) > 0.9
 
@@ -99,7 +106,7 @@ def test_the_value_begins_at_the_scale_of_the_costs_and_keeps_it(failure: float)
     expected = max(CONFIG.value_steps * step_cost, CONFIG.value_failures * failure)
     np.testing.assert_allclose(state.value.scale, expected, rtol=1e-5)
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    after, _ = algorithm.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(4))
+    after, _ = algorithm.step(state, theta, 0, jax.random.key(4))
     np.testing.assert_allclose(after.value.scale, state.value.scale, rtol=1e-6)
 
 
@@ -107,7 +114,7 @@ def test_training_is_deterministic() -> None:
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     algorithm = learner(GAUSS_NEWTON, FULL_STEP)
     start = algorithm.init(jax.random.key(3))
-    runs = [algorithm.step(start, theta, schedule(HDSConfig(), 0), jax.random.key(4))[0] for _ in range(2)]
+    runs = [algorithm.step(start, theta, 0, jax.random.key(4))[0] for _ in range(2)]
     jax.tree.map(np.testing.assert_array_equal, *(run.policy for run in runs))
 
 
@@ -116,9 +123,7 @@ def test_epochs_that_share_a_key_draw_numbers_of_their_own() -> None:
     algorithm, key = learner(GAUSS_NEWTON, FULL_STEP), jax.random.key(4)
     start = algorithm.init(jax.random.key(3))
     later = start._replace(epoch=start.epoch + CONFIG.kept_batches)  # the same slot of the ring
-    first, second = (
-        algorithm.step(state, theta, schedule(HDSConfig(), 0), key)[0] for state in (start, later)
-    )
+    first, second = (algorithm.step(state, theta, 0, key)[0] for state in (start, later))
     assert not np.allclose(first.actions.x[0, :, 1], second.actions.x[0, :, 1], atol=1e-3)
 
 
@@ -140,8 +145,8 @@ def test_mixture_takes_the_fraction_from_the_members_in_turn_and_the_rest_from_t
 
 
 def test_noise_and_temperature_fall_with_every_epoch_to_nearly_nothing() -> None:
-    config = HDSConfig(epochs=10)
-    told = [schedule(config, epoch) for epoch in range(10)]
+    config = HDSConfig()
+    told = [schedule(config, epoch, 10) for epoch in range(10)]
     for name in ("noise", "temperature", "learning_rate", "average_rate"):
         values = [float(getattr(at, name)) for at in told]
         assert values[0] == pytest.approx(getattr(config, name))
@@ -159,7 +164,7 @@ def test_an_episode_that_terminated_starts_anew_and_one_in_its_middle_goes_on() 
     algorithm = learner(GAUSS_NEWTON, FULL_STEP)
     state = begun(algorithm.init(jax.random.key(0)), [3.9, 30.0], [0.5, 0.0])
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    after, _ = algorithm.step(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
+    after, _ = algorithm.step(state, theta, 0, jax.random.key(1))
     assert int(after.left[0]) == TASK.episode_steps
     assert abs(float(after.x[0, 0])) <= 1.0
     assert int(after.left[1]) == TASK.episode_steps - CONFIG.horizon
@@ -177,7 +182,7 @@ def test_a_trajectory_that_is_not_finite_teaches_nothing_and_training_goes_on() 
     state = algorithm.init(jax.random.key(0))
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     for epoch in range(3):
-        state, _ = algorithm.step(state, theta, schedule(HDSConfig(), epoch), jax.random.key(epoch))
+        state, _ = algorithm.step(state, theta, epoch, jax.random.key(epoch))
         assert np.any(np.asarray(state.costs.weight[epoch]) == 0.0), "some trajectories did break"
         for leaf in jax.tree.leaves((state.policy, state.value, state.x, state.actions, state.costs)):
             assert np.all(np.isfinite(leaf))
@@ -200,12 +205,13 @@ def test_an_epoch_compiled_in_halves_is_the_plain_one_to_rounding() -> None:
         TASK, push, SPEC, VALUE, STARTS, GAUSS_NEWTON, line_search((1.0, 0.3)), along_trajectory, CONFIG
     )
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
-    whole, in_halves, key = soon(pods), compiled_pods(pods).algorithm, jax.random.key(4)
-    state = whole.init(jax.random.key(3))
-    plain, told = whole.step(state, theta, schedule(HDSConfig(), 0), key)
-    halves, told_of_halves = in_halves.step(state, theta, schedule(HDSConfig(), 0), key)
+    whole, at = compiled(pods.step, ONCE), schedule(HDSConfig(), 0, EPOCHS)
+    in_halves, key = HDS(pods, compiled_pods(pods), HDSConfig(), EPOCHS), jax.random.key(4)
+    state = in_halves.init(jax.random.key(3))
+    plain, told = whole(state, theta, at, key)
+    halves, told_of_halves = in_halves.step(state, theta, 0, key)
     np.testing.assert_allclose(halves.x, plain.x, atol=1e-5)
-    np.testing.assert_allclose(told_of_halves.policy_loss, told.policy_loss, rtol=1e-3)
+    np.testing.assert_allclose(told_of_halves.scalars["policy_loss"], told.policy_loss, rtol=1e-3)
     for one, other in zip(jax.tree.leaves(halves.policy), jax.tree.leaves(plain.policy), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
@@ -227,9 +233,10 @@ def test_what_was_compiled_side_by_side_is_not_compiled_again_when_it_is_called(
         side_by_side(*parts.calls(theta))
         assert ours <= set(heard), "each has been compiled"
         heard.clear()
-        state = parts.algorithm.init(jax.random.key(3))
+        algorithm = HDS(pods, parts, HDSConfig(), EPOCHS)
+        state = algorithm.init(jax.random.key(3))
         for epoch in range(2):
-            state, _ = parts.algorithm.step(state, theta, schedule(HDSConfig(), epoch), jax.random.key(4))
+            state, _ = algorithm.step(state, theta, epoch, jax.random.key(4))
         assert not ours & set(heard)
     finally:
         jax.monitoring.unregister_event_duration_listener(hear)
@@ -248,7 +255,7 @@ def test_an_episode_that_left_the_safe_set_starts_anew_though_it_came_back() -> 
     state = begun(soon(pods).init(jax.random.key(0)), [3.9, 0.0], [0.5, 0.0])
     theta = mixture(jnp.zeros(()), jnp.zeros(1), 0.0, CONFIG.batch)
     improve = compiled(pods.improve, ONCE)
-    after, _ = improve(state, theta, schedule(HDSConfig(), 0), jax.random.key(1))
+    after, _ = improve(state, theta, schedule(HDSConfig(), 0, EPOCHS), jax.random.key(1))
     assert int(after.left[0]) == TASK.episode_steps
     assert int(after.left[1]) == TASK.episode_steps - CONFIG.horizon
 

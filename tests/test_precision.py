@@ -14,7 +14,6 @@ from trainer.dynamics.physics_dynamics import PhysicsDynamics
 from trainer.dynamics.windows import Segment
 from trainer.compilation import ONCE, compiled
 from trainer.learning.direction import gauss_newton
-from trainer.learning.hds import HDSConfig, schedule
 from trainer.learning.search import annealing
 from trainer.learning.trajectory import replay
 from trainer.models.force import no_force
@@ -25,7 +24,7 @@ model, u = task.model(no_force, 1), jnp.sin(jnp.arange(60.0))[:, None]
 x = compiled(lambda x: replay(model, None, x, u), ONCE)(task.reset(jax.random.key(0)))
 algorithm = learner(gauss_newton(0.1), annealing((1.0, 0.3)))
 state, info = algorithm.step(
-    algorithm.init(jax.random.key(0)), jnp.zeros(CONFIG.batch), schedule(HDSConfig(), 0), jax.random.key(1)
+    algorithm.init(jax.random.key(0)), jnp.zeros(CONFIG.batch), 0, jax.random.key(1)
 )
 leaves = jax.tree.leaves({"x": x, "state": state._asdict(), "info": info})
 segments = [Segment(np.asarray(x), np.asarray(u))]

@@ -8,7 +8,6 @@ import sys
 PROGRAM = """
 import json
 import jax, jax.numpy as jnp, numpy as np
-from trainer.learning.hds import HDSConfig, schedule
 from trainer.learning.sharding import batch_mesh, shard
 from tests.test_hds import CONFIG, learner
 from trainer.learning.direction import gauss_newton
@@ -16,7 +15,7 @@ from trainer.learning.search import line_search
 
 algorithm = learner(gauss_newton(0.1), line_search((1.0, 0.3)))
 state, theta = algorithm.init(jax.random.key(0)), jnp.full(CONFIG.batch, 0.1)
-at, key = schedule(HDSConfig(), 0), jax.random.key(1)
+at, key = 0, jax.random.key(1)
 alone, told_alone = algorithm.step(state, theta, at, key)
 mesh = batch_mesh(CONFIG.batch)
 together, told = algorithm.step(*shard(mesh, state, theta), at, key)
@@ -24,8 +23,8 @@ print(json.dumps({
     "devices": len(together.x.sharding.device_set),
     "split": not together.x.sharding.is_fully_replicated,
     "x": float(jnp.max(jnp.abs(alone.x - jax.device_get(together.x)))),
-    "cost": [float(told_alone.cost), float(told.cost)],
-    "loss": [float(told_alone.policy_loss), float(told.policy_loss)],
+    "cost": [float(told_alone.scalars["cost_per_step"]), float(told.scalars["cost_per_step"])],
+    "loss": [float(told_alone.scalars["policy_loss"]), float(told.scalars["policy_loss"])],
     "uneven": batch_mesh(6).size,
 }))
 """

@@ -109,6 +109,13 @@ class TrainerClient:
         assert isinstance(response, v1.ResolvePolicyResponse)
         return response
 
+    def configuration_of(self, name: str, task: str = "") -> v1.GetConfigurationResponse:
+        """Return how a policy was trained; `name` is a version, its first digits, or a label."""
+        request = v1.GetConfigurationRequest(name=name, task=task)
+        response = self.call(self.registry.GetConfiguration, request, timeout=LONG_CALL_S)
+        assert isinstance(response, v1.GetConfigurationResponse)
+        return response
+
     def start_training(self, options: v1.TrainingOptions) -> v1.Job:
         """Queue a training in the simulator."""
         response = self.call(self.training.StartTraining, v1.StartTrainingRequest(options=options))

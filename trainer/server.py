@@ -127,6 +127,8 @@ class Trainer:
             checkpoints=self.checkpoints,
             data=decode_selection(job.data),
             gate=job.options.gate if job.options.HasField("gate") else None,
+            algorithm=job.options.algorithm,
+            config=job.options.config,
         )
 
     async def publish(self, job: v1.Job, published: Published) -> None:

@@ -42,6 +42,7 @@ NEEDED = {
     "/hds.v1.RegistryService/DownloadPolicy": _READ,
     "/hds.v1.RegistryService/ResolvePolicy": _READ,
     "/hds.v1.RegistryService/PrunePolicies": frozenset({"admin"}),
+    "/hds.v1.RegistryService/GetConfiguration": _READ,
     "/hds.v1.RegistryService/ListAudit": frozenset({"admin"}),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ANY,
 }

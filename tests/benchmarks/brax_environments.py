@@ -7,7 +7,6 @@ solver. Start states are those of the environments; costs are sums of squares wr
 """
 
 import argparse
-import dataclasses
 import time
 
 import brax.envs
@@ -18,9 +17,9 @@ import numpy as np
 from trainer import compilation_cache
 from trainer.dynamics.physics_dynamics import PhysicsDynamics
 from trainer.jobs.learner import learner, stacked
-from trainer.learning.compiled_pods import compiled_pods
-from trainer.learning.hds import HDSConfig, mixture, train
-from trainer.learning.pods_state import PODSConfig
+from trainer.learning.configuration import configuration, merged
+from trainer.learning.hds import make_hds, mixture
+from trainer.learning.training import train
 from trainer.models.quiet_import import without_maintenance_notice
 from trainer.tasks.brax_task import brax_task
 from trainer.tasks.task import Task
@@ -70,7 +69,7 @@ def hopper() -> Task:
 
 
 ENVIRONMENTS = {"reacher": reacher, "inverted_double_pendulum": inverted_double_pendulum, "hopper": hopper}
-CONFIGURATIONS = {"hopper": PODSConfig(batch=32, horizon=64, discount=0.99)}
+CONFIGURATIONS = {"hopper": {"pods": {"batch": 32, "horizon": 64, "discount": 0.99}}}
 """Where it is not the default: a control step of the hopper is 8 ms, and 16 of them are no hop."""
 
 
@@ -91,19 +90,20 @@ def main() -> None:
         simulator = PhysicsDynamics("simulator", ())
         with without_maintenance_notice():
             parts = learner(ENVIRONMENTS[name](), simulator)
-        pods = dataclasses.replace(parts.pods, config=CONFIGURATIONS.get(name, parts.pods.config))
-        algorithm, nothing = compiled_pods(pods).algorithm, simulator.nominal_parameters(parts.task)
-        theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods.config.batch, EPISODES))
+        budget = {"training": {"epochs": options.epochs}}
+        config = configuration(merged(CONFIGURATIONS.get(name, {}), budget))
+        algorithm, nominal = make_hds(parts.problem(config)), simulator.nominal_parameters(parts.task)
+        theta, judged = (mixture(nominal, stacked(nominal), 0.0, n) for n in (algorithm.batch, EPISODES))
         for seed in options.seeds:
             began, key = time.perf_counter(), jax.random.key(seed)
             untrained = algorithm.init(jax.random.split(key, 3)[0]).policy
             before = parts.evaluate(untrained, judged, jax.random.key(9))
-            config = HDSConfig(options.epochs)
-            told = list(train(algorithm, parts.evaluate, theta, judged, config, key))
-            faults, last = sum(int(epoch.info.non_finite.steps) for epoch in told), told[-1]
+            epochs = list(train(algorithm, parts.evaluate, theta, judged, config.training, key))
+            not_finite = [epoch.info.non_finite for epoch in epochs]
+            faults, last = sum(int(one.steps) for one in not_finite if one is not None), epochs[-1]
             assert last.best is not None
             after = parts.evaluate(last.best.policy, judged, jax.random.key(9))
-            steps = options.epochs * pods.config.batch * pods.config.horizon
+            steps = options.epochs * algorithm.steps
             print(
                 f"{name}, seed {seed}: cost {np.mean(before.cost):.1f} -> {np.mean(after.cost):.1f}, success "
                 f"{np.mean(before.success):.2f} -> {np.mean(after.success):.2f}; {steps} roll-out steps, "

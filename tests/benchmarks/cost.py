@@ -21,8 +21,9 @@ from tests.benchmarks.brax_dynamics import brax_dynamics
 from trainer.dynamics.catalogue import load_dynamics
 from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner, learner
-from trainer.jobs.recipe import train_policy
-from trainer.learning.hds import HDSConfig
+from trainer.jobs.recipe import Training
+from trainer.learning.configuration import configuration
+from trainer.learning.hds import make_hds
 from trainer.learning.trajectory import rollout
 from trainer.models.brax_model import no_force
 from trainer.models.model import Model
@@ -105,9 +106,9 @@ def cold_loop(task: Task) -> None:
 
     def trained(parts: Learner, fit: Any) -> Any:
         fraction = 0.0 if fit is None else 1.0
-        return train_policy(
-            parts, fit, fraction, HDSConfig(epochs=4), jax.random.key(0), None, lambda progress: None, {}, 1
-        )
+        config = configuration({"training": {"epochs": 4, "rounds": 1}})
+        training = Training(parts, make_hds(parts.problem(config)), config.training)
+        return training.run(fit, fraction, jax.random.key(0), None, lambda progress: None, {})
 
     def segment() -> Segment:
         model, key = task.model(no_force, 1), jax.random.key(0)

@@ -20,10 +20,11 @@ import numpy as np
 
 from trainer import compilation_cache
 from trainer.dynamics.catalogue import load_dynamics
+from trainer.jobs.hyper_parameters import SIMULATION_EPOCHS
 from trainer.jobs.learner import Learner, learner, stacked
-from trainer.jobs.recipe import FIRST_EPOCHS
+from trainer.learning.configuration import Configuration
 from trainer.learning.evaluation import score
-from trainer.learning.hds import HDSConfig, mixture, schedule
+from trainer.learning.hds import make_hds, mixture, schedule
 from trainer.learning.labels import MakeTargets, along_trajectory, around_trajectory
 from trainer.learning.trajectory import rollout
 from trainer.tasks import load_task
@@ -74,17 +75,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(24)))
-    parser.add_argument("--epochs", type=int, default=FIRST_EPOCHS)
+    parser.add_argument("--epochs", type=int, default=SIMULATION_EPOCHS)
     parser.add_argument("--quick", action="store_true", help="two seeds")
     options = parser.parse_args()
     seeds = options.seeds[:2] if options.quick else options.seeds
     compilation_cache.enable()
-    parts, config = (
-        learner(load_task("cartpole_swingup"), load_dynamics("")),
-        HDSConfig(epochs=options.epochs),
-    )
+    parts, config = learner(load_task("cartpole_swingup"), load_dynamics("")), Configuration()
+    algorithm = make_hds(parts.problem(config))
     nothing, judge = parts.dynamics.nominal_parameters(parts.task), noisy_plant(parts)
-    theta = mixture(nothing, stacked(nothing), 0.0, parts.pods.config.batch)
+    theta = mixture(nothing, stacked(nothing), 0.0, algorithm.batch)
     around = around_trajectory(tuple(float(noise) for noise in SENSOR_NOISE))
     kinds: dict[str, MakeTargets] = {
         "open loop": along_trajectory,
@@ -93,14 +92,14 @@ def main() -> None:
     }
     results: dict[str, Found] = {}
     for kind, make_targets in kinds.items():
-        pods, found = dataclasses.replace(parts.pods, make_targets=make_targets), []
+        pods, found = dataclasses.replace(algorithm.pods, make_targets=make_targets), []
         init, step = jax.jit(pods.init), jax.jit(pods.step)
         for seed in seeds:
             key, key_init = jax.random.split(jax.random.key(seed))
             state = init(key_init)
-            for epoch in range(config.epochs):
+            for epoch in range(options.epochs):
                 key, key_step = jax.random.split(key)
-                state, _ = step(state, theta, schedule(config, epoch), key_step)
+                state, _ = step(state, theta, schedule(config.hds, epoch, options.epochs), key_step)
             found.append(judge(state.average))
             print(f"{kind}, seed {seed}: success {found[-1].success}, cost {found[-1].cost}", flush=True)
         results[kind] = Found(*(np.stack(part) for part in zip(*found, strict=True)))

@@ -36,7 +36,8 @@ from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import Progress
 from trainer.learning.evaluation import score
-from trainer.learning.hds import NETWORKS, Best
+from trainer.learning.hds import NETWORKS
+from trainer.learning.training import Best
 from trainer.models.friction import Friction
 from trainer.policy.network import PolicySpec
 from trainer.tasks import load_task

@@ -14,11 +14,12 @@ from real_env.excitation import Excitation
 from real_env.plants.brax_friction import START, START_SPREAD, FrictionConstants, control_step
 from trainer.dynamics.dynamics_model import Fit
 from trainer.dynamics.windows import Segment
+from trainer.jobs.hyper_parameters import configuration_of
 from trainer.jobs.learner import Learner, stacked
-from trainer.jobs.recipe import FIRST_EPOCHS, Report, train_policy
+from trainer.jobs.recipe import Report, Training
 from trainer.learning.evaluation import score
-from trainer.learning.hds import NETWORKS, Best, HDSConfig
-from trainer.learning.pods_state import PODSState
+from trainer.learning.hds import make_hds
+from trainer.learning.training import Best
 from trainer.models.friction import Friction
 from trainer.models.physics import nominal
 
@@ -42,13 +43,12 @@ def train(
     report: Report = lambda progress: None,
 ) -> Best:
     """Train as a job does: a first time, or again from the networks of `warm`, for longer."""
-    config = HDSConfig(epochs=FIRST_EPOCHS) if warm is None else HDSConfig()
-    start: PODSState | None = None
-    if warm is not None:
-        fresh = parts.algorithm.init(jax.random.key(0))
-        start = fresh._replace(**{name: getattr(warm.state, name) for name in NETWORKS})
-    key = jax.random.key(seed)
-    return train_policy(parts, fit, fraction, config, key, start, report, {})
+    config = configuration_of(parts.task, "", 0, refit=warm is not None)
+    algorithm = make_hds(parts.problem(config))
+    start = None if warm is None else algorithm.networks(warm.state)
+    return Training(parts, algorithm, config.training).run(
+        fit, fraction, jax.random.key(seed), start, report, {}
+    )
 
 
 def drive(

@@ -20,12 +20,10 @@ import numpy as np
 from tests.benchmarks.brax_dynamics import brax_dynamics
 from trainer.compilation import side_by_side
 from trainer.dynamics.catalogue import load_dynamics
-from trainer.jobs.learner import HIDDEN, STEP_SIZES, learner, stacked
-from trainer.jobs.recipe import FIRST_EPOCHS
-from trainer.learning.compiled_pods import compiled_pods
-from trainer.learning.hds import HDSConfig, mixture, schedule
-from trainer.learning.pods_state import PODSConfig
-from trainer.learning.search import line_search
+from trainer.jobs.hyper_parameters import SIMULATION_EPOCHS
+from trainer.jobs.learner import learner, stacked
+from trainer.learning.configuration import Configuration, configuration, merged
+from trainer.learning.hds import make_hds, mixture
 from trainer.models.brax_model import no_force
 from trainer.models.model import Model
 from trainer.tasks import load_task
@@ -36,11 +34,12 @@ HELD = 3
 """A learner is stopped after this many evaluations in a row at or above SOLVED."""
 ALGORITHMS = ("hds", "pods", "job", "shac", "ppo", "apg", "sac", "shac@brax", "ppo@brax")
 """`@brax`: with Brax's own equations of motion instead of ours, which are the same to rounding."""
-SMALL, SMALL_RATE = PODSConfig(batch=16, minibatch=32, regression_steps=50), 6e-3
+SMALL = {"pods": {"batch": 16, "minibatch": 32, "regression_steps": 50}, "hds": {"learning_rate": 6e-3}}
 """Sizes and learning rate for this task, as the other learners' are; the defaults serve harder plants."""
 KEYS_APART = 1000
 """Between the seeds that draw networks and those that draw everything else."""
 TASK = load_task("cartpole_swingup")
+HIDDEN = Configuration().network.policy_hidden
 
 
 class Stopwatch:
@@ -109,24 +108,24 @@ class Teller:
 
 def ours(teller: Teller, seed: int, variant: str) -> None:
     """HDS (`hds`), PODS with a plain line search and no noise (`pods`), or HDS as a job runs it (`job`)."""
-    parts, config = learner(TASK, load_dynamics("")), HDSConfig(FIRST_EPOCHS)
-    pods_config = parts.pods.config if variant == "job" else SMALL
-    pods = dataclasses.replace(parts.pods, config=pods_config)
-    if variant != "job":
-        config = dataclasses.replace(config, learning_rate=SMALL_RATE)
+    parts, epochs = learner(TASK, load_dynamics("")), SIMULATION_EPOCHS
+    tables = {"training": {"epochs": epochs}}
+    config = configuration(tables if variant == "job" else merged(tables, SMALL))
     if variant == "pods":
-        pods = dataclasses.replace(pods, search=line_search(STEP_SIZES))
-        config = dataclasses.replace(config, noise=0.0, temperature=0.0)
-    parts_of_pods, nothing = compiled_pods(pods), load_dynamics("").nominal_parameters(TASK)
-    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (pods_config.batch, EPISODES))
+        config = dataclasses.replace(
+            config,
+            search=dataclasses.replace(config.search, method="line-search"),
+            hds=dataclasses.replace(config.hds, noise=0.0, temperature=0.0),
+        )
+    algorithm, nothing = make_hds(parts.problem(config)), load_dynamics("").nominal_parameters(TASK)
+    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (algorithm.batch, EPISODES))
     n, m = len(TASK.state_names), 1
-    rolled = pods_config.batch * pods_config.horizon
-    searched = rolled * pods_config.improvement_iterations * (len(STEP_SIZES) + n + m + 1)
-    side_by_side(*parts_of_pods.calls(theta))
-    algorithm = parts_of_pods.algorithm
+    rolled = algorithm.steps
+    searched = rolled * config.pods.improvement_iterations * (len(config.search.step_sizes) + n + m + 1)
+    side_by_side(*algorithm.calls(theta))
     key, state = jax.random.key(seed), algorithm.init(jax.random.key(seed + KEYS_APART))
-    for epoch in range(config.epochs):
-        state, _ = algorithm.step(state, theta, schedule(config, epoch), key)
+    for epoch in range(epochs):
+        state, _ = algorithm.step(state, theta, epoch, key)
         jax.block_until_ready(state)
         if epoch % 2:
             evaluate = functools.partial(parts.evaluate, state.average, judged, jax.random.key(7))
@@ -139,24 +138,24 @@ def ours(teller: Teller, seed: int, variant: str) -> None:
 
 def short_horizon_actor_critic(teller: Teller, seed: int, model: Model) -> None:
     """SHAC."""
-    from tests.benchmarks.shac import BATCH, HORIZON, SHAC, train
+    from tests.benchmarks.shac import SHAC
 
     parts = learner(TASK, load_dynamics(""))
     nothing = load_dynamics("").nominal_parameters(TASK)
     judged = mixture(nothing, stacked(nothing), 0.0, EPISODES)
-    shac = SHAC(TASK, model, parts.policy, epochs=2000)
-    for epoch, state in enumerate(train(shac, jax.random.key(seed)), start=1):
-        jax.block_until_ready(state)
-        if epoch % 20 == 0:
+    config = configuration({"training": {"epochs": 2000}})
+    shac = SHAC(dataclasses.replace(parts.problem(config), model=model))
+    theta = mixture(nothing, stacked(nothing), 0.0, shac.batch)
+    key_init, key = jax.random.split(jax.random.key(seed))
+    state = shac.init(key_init)
+    for epoch in range(config.training.epochs):
+        state, _ = jax.block_until_ready(shac.step(state, theta, epoch, key))
+        if epoch % 20 == 19:
             evaluate = functools.partial(parts.evaluate, state.policy, judged, jax.random.key(7))
             found = teller.watch.evaluating(lambda evaluate=evaluate: jax.block_until_ready(evaluate()))
-            steps = epoch * BATCH * HORIZON
-            if teller.told(
-                steps,
-                steps,
-                float(np.mean(np.asarray(found.success))),
-                float(np.mean(np.asarray(found.cost))),
-            ):
+            steps = (epoch + 1) * shac.steps
+            success, cost = float(np.mean(np.asarray(found.success))), float(np.mean(np.asarray(found.cost)))
+            if teller.told(steps, steps, success, cost):
                 return
 
 

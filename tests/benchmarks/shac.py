@@ -1,22 +1,23 @@
 """SHAC: short-horizon actor critic (Xu et al., ICLR 2022), as the paper describes it.
 
+    hds-trainer train --algorithm tests/benchmarks/shac.py:SHAC
+
 The actor descends on the cost of h steps through the simulator plus the slow critic's value of the last
 state; the critic is regressed on TD(λ) targets of the same trajectories. Hyper-parameters are the paper's
 for its cart-pole swing-up (h = 32, N = 64, Adam with betas 0.7 and 0.95, rates that fall linearly).
 """
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from trainer.models.model import Model
-from trainer.policy.network import MLP, PolicySpec, forward
-from trainer.tasks.task import Task
+from trainer.learning.algorithm import Algorithm, EpochInfo, Problem
+from trainer.models.model import Theta
+from trainer.policy.network import MLP, forward
 
 HORIZON, BATCH, DISCOUNT, BLEND = 32, 64, 0.99, 0.95
 ACTOR_RATE, CRITIC_RATE, TARGET_RATE = 1e-2, 1e-3, 0.2
@@ -37,14 +38,40 @@ class SHACState(NamedTuple):
     t: jax.Array
 
 
-@dataclass(frozen=True, eq=False)
-class SHAC:
-    """The learner for `task` in `model`, with an actor of the shape of `policy`, for `epochs`."""
+class SHAC(Algorithm[SHACState]):
+    """The learner for a problem, with an actor of the shape of its policy."""
 
-    task: Task
-    model: Model
-    policy: PolicySpec
-    epochs: int
+    def __init__(self, problem: Problem) -> None:
+        self.task, self.model, self._policy = problem.task, problem.model, problem.policy
+        self.epochs = problem.configuration.training.epochs
+        self._epoch = jax.jit(self._run)
+
+    @property
+    def batch(self) -> int:
+        """Trajectories in an epoch."""
+        return BATCH
+
+    @property
+    def steps(self) -> int:
+        """Control steps in an epoch."""
+        return BATCH * HORIZON
+
+    def policy(self, state: SHACState) -> Any:
+        """Return the actor."""
+        return state.policy
+
+    def networks(self, state: SHACState) -> dict[str, Any]:
+        """Return actor and critic."""
+        return {"policy": state.policy, "value": state.value}
+
+    def warm_start(self, state: SHACState, networks: Mapping[str, Any]) -> SHACState:
+        """Go on from actor and critic."""
+        return state._replace(**networks, target=networks["value"])
+
+    def step(self, state: SHACState, theta: Theta, epoch: int, key: jax.Array) -> tuple[SHACState, EpochInfo]:
+        """Run one epoch of h · N model steps."""
+        state, cost = self._epoch(state, theta, jax.random.fold_in(key, epoch))
+        return state, EpochInfo({"cost_per_step": cost})
 
     @property
     def critic(self) -> MLP:
@@ -64,18 +91,17 @@ class SHAC:
     def init(self, key: jax.Array) -> SHACState:
         """Draw networks, start states, and how far each episode has come."""
         key_policy, key_value, key_x, key_t = jax.random.split(key, 4)
-        parameters = self.policy.init(key_policy)
+        parameters = self._policy.init(key_policy)
         value = self.critic.init(key_value, jnp.zeros(self.task.features.size))
         x = jax.vmap(self.task.reset)(jax.random.split(key_x, BATCH))
         t = jax.random.randint(key_t, (BATCH,), 0, self.task.episode_steps)
         optimisers = self.actor_optimiser.init(parameters), self.critic_optimiser.init(value)
         return SHACState(parameters, value, value, *optimisers, x, t)
 
-    def step(self, state: SHACState, key: jax.Array) -> SHACState:
-        """Run one epoch of h · N model steps."""
+    def _run(self, state: SHACState, theta: Theta, key: jax.Array) -> tuple[SHACState, jax.Array]:
         key_noise, key_fit, key_reset = jax.random.split(key, 3)
         gradient, (x, costs) = jax.grad(self._actor_loss, has_aux=True)(
-            state.policy, state, jax.random.split(key_noise, BATCH)
+            state.policy, state, theta, jax.random.split(key_noise, BATCH)
         )
         gradient = jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, 0.0), gradient)
         updates, actor_state = self.actor_optimiser.update(gradient, state.actor_state)
@@ -84,7 +110,7 @@ class SHAC:
         value, critic_state = self._regress(state, rows, wanted.reshape(-1), key_fit)
         over = state.t + HORIZON >= self.task.episode_steps
         anew = jax.vmap(self.task.reset)(jax.random.split(key_reset, BATCH))
-        return SHACState(
+        after = SHACState(
             policy=optax.apply_updates(state.policy, updates),
             value=value,
             target=optax.incremental_update(value, state.target, 1.0 - TARGET_RATE),
@@ -93,17 +119,20 @@ class SHAC:
             x=jnp.where(over[:, None], anew, x[:, -1]),
             t=jnp.where(over, 0, state.t + HORIZON),
         )
+        return after, jnp.mean(costs)
 
     def _cost_to_go(self, value: Any, x: jax.Array) -> jax.Array:
         return forward(self.critic, value, self.task.features(x))[..., 0]
 
-    def _explore(self, parameters: Any, target: Any, x: jax.Array, key: jax.Array) -> tuple[jax.Array, tuple]:
+    def _explore(
+        self, parameters: Any, target: Any, theta: Theta, x: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, tuple]:
         """Return the discounted cost of one trajectory from x[n], its states and its costs."""
 
         def advance(x: jax.Array, key: jax.Array) -> tuple[jax.Array, tuple]:
-            before = forward(self.policy.network(), parameters, self.policy.features(x))
+            before = forward(self._policy.network(), parameters, self._policy.features(x))
             u = jnp.tanh(before + NOISE * jax.random.normal(key, before.shape))
-            x_next = self.model(None, x, u)
+            x_next = self.model(theta, x, u)
             return x_next, (x_next, 0.5 * jnp.sum(self.task.residual(x, u) ** 2))
 
         last, (states, costs) = jax.lax.scan(advance, x, jax.random.split(key, HORIZON))
@@ -111,8 +140,11 @@ class SHAC:
         total = costs @ gammas + DISCOUNT**HORIZON * self._cost_to_go(target, last)
         return total, (jnp.concatenate([x[None], states]), costs)
 
-    def _actor_loss(self, parameters: Any, state: SHACState, keys: jax.Array) -> tuple[jax.Array, tuple]:
-        totals, seen = jax.vmap(self._explore, (None, None, 0, 0))(parameters, state.target, state.x, keys)
+    def _actor_loss(
+        self, parameters: Any, state: SHACState, theta: Theta, keys: jax.Array
+    ) -> tuple[jax.Array, tuple]:
+        explore = jax.vmap(self._explore, (None, None, 0, 0, 0))
+        totals, seen = explore(parameters, state.target, theta, state.x, keys)
         return jnp.mean(totals) / HORIZON, seen
 
     def _targets(self, target: Any, x: jax.Array, costs: jax.Array) -> jax.Array:
@@ -141,13 +173,3 @@ class SHAC:
 def _optimiser(rate: float, steps: int) -> optax.GradientTransformation:
     falling = optax.linear_schedule(rate, 0.01 * rate, steps)
     return optax.chain(optax.clip_by_global_norm(GRADIENT_NORM), optax.adam(falling, b1=0.7, b2=0.95))
-
-
-def train(learner: SHAC, key: jax.Array) -> Iterator[SHACState]:
-    """Yield the state after each epoch."""
-    key_init, key = jax.random.split(key)
-    state, step = learner.init(key_init), jax.jit(learner.step)
-    for _ in range(learner.epochs):
-        key, key_epoch = jax.random.split(key)
-        state = step(state, key_epoch)
-        yield state

@@ -14,9 +14,10 @@ import numpy as np
 
 from trainer import compilation_cache
 from trainer.dynamics.catalogue import load_dynamics
+from trainer.jobs.hyper_parameters import SIMULATION_EPOCHS
 from trainer.jobs.learner import learner, stacked
-from trainer.jobs.recipe import FIRST_EPOCHS
-from trainer.learning.hds import HDSConfig, mixture, schedule
+from trainer.learning.configuration import configuration
+from trainer.learning.hds import make_hds, mixture
 from trainer.tasks import load_task
 
 STARTS = 1000
@@ -30,24 +31,26 @@ def main() -> None:
     )
     parser.add_argument("--task", default="cartpole_swingup")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--epochs", type=int, default=FIRST_EPOCHS)
+    parser.add_argument("--epochs", type=int, default=SIMULATION_EPOCHS)
     parser.add_argument("--quick", action="store_true", help="two seeds")
     options = parser.parse_args()
     seeds = options.seeds[:2] if options.quick else options.seeds
     compilation_cache.enable()
-    parts, config = learner(load_task(options.task), load_dynamics("")), HDSConfig(epochs=options.epochs)
+    parts, epochs = learner(load_task(options.task), load_dynamics("")), options.epochs
+    algorithm = make_hds(parts.problem(configuration({"training": {"epochs": epochs}})))
     nothing = parts.dynamics.nominal_parameters(parts.task)
-    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (parts.pods.config.batch, STARTS))
+    theta, judged = (mixture(nothing, stacked(nothing), 0.0, n) for n in (algorithm.batch, STARTS))
     worst = {"current": 1.0, "raw": 1.0}
     for seed in seeds:
         key, key_init = jax.random.split(jax.random.key(seed))
-        state, told = parts.algorithm.init(key_init), {"current": [], "raw": []}
+        state, told = algorithm.init(key_init), {"current": [], "raw": []}
         steepest, faults, solved = 0.0, 0, 0
-        for epoch in range(config.epochs):
+        for epoch in range(epochs):
             key, key_step = jax.random.split(key)
-            state, info = parts.algorithm.step(state, theta, schedule(config, epoch), key_step)
-            steepest, faults = max(steepest, float(info.gradient_p99)), faults + int(info.non_finite.steps)
-            if epoch < 2 * config.epochs // 3 or epoch % EVERY:
+            state, info = algorithm.step(state, theta, epoch, key_step)
+            steepest = max(steepest, float(info.scalars["gradient_p99"]))
+            faults += int(info.non_finite.steps) if info.non_finite else 0
+            if epoch < 2 * epochs // 3 or epoch % EVERY:
                 continue
             for name, policy in (("current", state.average), ("raw", state.policy)):
                 success = float(np.mean(parts.evaluate(policy, judged, jax.random.key(7)).success))

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
 from trainer.checkpoint.manifest import write_manifest
@@ -26,7 +27,8 @@ def export(root: Path, parameters: Any, metadata: PolicyMetadata, dynamics: Any,
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             for item, tree in (("policy", parameters), ("dynamics", dynamics), ("training", training)):
-                checkpointer.save((staging / item).resolve(), tree)
+                if jax.tree.leaves(tree):  # an algorithm may have no networks to start from
+                    checkpointer.save((staging / item).resolve(), tree)
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
             checkpointer.save((staging / "metadata").resolve(), metadata.to_json())
         write_manifest(staging)

@@ -43,9 +43,16 @@ class PolicyMetadata:
     episode_steps: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON data, from which a version is computed: what earlier ones lacked stays out."""
+        """Return plain JSON data, from which a version is computed.
+
+        Fields that earlier versions lacked are left out at their defaults, so that versions stay the same.
+        """
         data = json.loads(json.dumps(asdict(self)))
-        return data if self.episode_steps else {k: v for k, v in data.items() if k != "episode_steps"}
+        if not self.episode_steps:
+            del data["episode_steps"]
+        if self.policy.activation == PolicySpec.activation:
+            del data["policy"]["activation"]
+        return data
 
 
 def from_json(data: dict[str, Any]) -> PolicyMetadata:
@@ -55,6 +62,7 @@ def from_json(data: dict[str, Any]) -> PolicyMetadata:
         FeatureSpec(features["state_size"], tuple(features["angles"]), tuple(features["scale"])),
         tuple(data["policy"]["hidden"]),
         data["policy"]["action_size"],
+        data["policy"].get("activation", PolicySpec.activation),
     )
     names = {key: tuple(data[key]) for key in ("state_names", "action_names")}
     fields: dict[str, Any] = {**data, **names, "policy": policy}

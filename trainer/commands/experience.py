@@ -43,21 +43,21 @@ class Experience:
         by_session: dict[str, list[v1.Episode]] = {}
         for episode in episodes:
             by_session.setdefault(episode.session, []).append(episode)
-        told = [_session(summary, by_session.get(summary.session.id, [])) for summary in summaries]
-        told = [session for session in told if session["episodes"]]
-        seconds = sum(session["collect_s"] for session in told)
+        shown = [_session(summary, by_session.get(summary.session.id, [])) for summary in summaries]
+        shown = [session for session in shown if session["episodes"]]
+        seconds = sum(session["collect_s"] for session in shown)
         if self.json:
-            print(json.dumps({"sessions": told, "collect_s": seconds}, indent=2))
+            print(json.dumps({"sessions": shown, "collect_s": seconds}, indent=2))
             return
         from trainer.report.experience import WIDE, experience_rows, experience_table
 
         if (wide := width()) < WIDE:
-            print("\n".join(experience_rows(told, self.episodes, wide)))
+            print("\n".join(experience_rows(shown, self.episodes, wide)))
         else:
             from rich.console import Console
 
-            Console(width=min(wide, 160)).print(experience_table(told, self.episodes))
-        print(f"{len(told)} sessions, {seconds:.1f} s to learn from")
+            Console(width=min(wide, 160)).print(experience_table(shown, self.episodes))
+        print(f"{len(shown)} sessions, {seconds:.1f} s to learn from")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def with_gate(options: v1.TrainingOptions, gate: str) -> v1.TrainingOptions:
     return options
 
 
-def told(job: v1.Job) -> list[str]:
+def job_lines(job: v1.Job) -> list[str]:
     """Return what is to be known of a job that has ended, in lines."""
     lines = list(job.notes)
     if job.policy_version:

@@ -10,7 +10,7 @@ from protos.operation.text import printable
 from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
-from trainer.commands.gating import labelled, told
+from trainer.commands.gating import job_lines, labelled
 from trainer.report.lines import row
 
 
@@ -70,4 +70,4 @@ def _show(job: v1.Job) -> None:
     print(_line(job))
     if job.dynamics_model:
         print(f"dynamics model {job.dynamics_model}, {job.learned_fraction:.0%} of the trajectories")
-    print("\n".join(map(printable, told(job))))
+    print("\n".join(map(printable, job_lines(job))))

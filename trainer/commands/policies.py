@@ -8,6 +8,7 @@ import tyro
 
 from protos.format_score import format_score
 from protos.hds import v1
+from protos.operation.text import printable, printable_lines
 from protos.security.client_security import ClientSecurity
 from trainer.client import LONG_CALL_S, TrainerClient
 from trainer.commands.address import ADDRESS
@@ -16,18 +17,36 @@ from trainer.report.lines import row
 
 @dataclass(frozen=True)
 class Policies:
-    """List the published policies, oldest first.
+    """List the published policies, oldest first, or show how one was trained.
 
     Example: hds-trainer policies
+    Example: hds-trainer policies stable --config > stable.toml
     """
 
+    policy: Annotated[str, tyro.conf.Positional] = ""
+    """Only this policy: its version, the first digits of that, or a label that points to it."""
+    config: bool = False
+    """Print the configuration of that policy as TOML, for --config of 'train' and 'refit'."""
+    task: str = ""
+    """The task whose policy is meant, where several have the label."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
     access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
-        """Print a line for each."""
-        for policy in TrainerClient(self.trainer, self.access).policies():
+        """Print a line for each policy, or a configuration."""
+        if self.config and not self.policy:
+            raise ValueError(
+                "--config shows how one policy was trained; name it: 'hds-trainer policies NAME'"
+            )
+        client = TrainerClient(self.trainer, self.access)
+        if self.config:
+            print(_training_of(client.configuration_of(self.policy, self.task)), end="")
+            return
+        only = client.policy_named(self.policy, self.task).version if self.policy else ""
+        for policy in client.policies():
+            if only not in {"", policy.version}:
+                continue
             labels = ",".join(policy.labels) or "-"
             pruned = "checkpoint pruned" if policy.pruned else ""
             model = policy.metrics.get(
@@ -44,6 +63,27 @@ class Policies:
                 pruned,
             )
             print(row(parts))
+
+
+def _training_of(found: v1.GetConfigurationResponse) -> str:
+    """Return the configuration as TOML, after the command that repeats the training, as a comment.
+
+    Raises:
+        ValueError: the policy's checkpoint has none.
+    """
+    if not found.config:
+        raise ValueError(
+            f"policy {found.version[:12]} was trained by an earlier version, which kept no configuration"
+        )
+    options = f"--task {found.task} --seed {found.seed} --algorithm {found.algorithm} --config FILE"
+    command = f"train {options}"
+    if found.dynamics_model != "none":
+        command = f"refit {options} --dynamics-model {found.dynamics_model} --data-of {found.version[:12]}"
+        command += f" --learned-fraction {found.learned_fraction:g}"
+    notes = [f"# policy {found.version}, trained by HDS {found.code} with", f"# hds-trainer {command}"]
+    if found.parent:
+        notes.append(f"# from policy {found.parent}")
+    return "\n".join(map(printable, notes)) + "\n" + printable_lines(found.config)
 
 
 @dataclass(frozen=True)

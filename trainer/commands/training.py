@@ -2,13 +2,14 @@
 
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from protos.hds import v1
 from protos.operation.text import printable
 from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
 from trainer.commands.address import ADDRESS
-from trainer.commands.gating import check_labelled, told, with_gate
+from trainer.commands.gating import check_labelled, job_lines, with_gate
 from trainer.commands.selecting import Data
 
 
@@ -24,7 +25,11 @@ class Train:
     seed: int = 0
     """Seed of all random numbers."""
     epochs: int = 0
-    """Epochs of PODS; 0 is the default of the trainer."""
+    """Epochs; 0 means those of the configuration, of the task, or the default."""
+    algorithm: str = "hds"
+    """'hds', 'pods' (as in the paper), or FILE.py:NAME beneath the trainer's directory."""
+    config: Path | None = None
+    """A TOML file with hyper-parameters; the manual lists them. They override those of the task's file."""
     label: str = "candidate"
     """Label that the new policy gets if it passes the gate; controllers follow 'stable'."""
     gate: str = ""
@@ -36,8 +41,7 @@ class Train:
 
     def run(self) -> None:
         """Queue it, and follow it to its end."""
-        options = v1.TrainingOptions(task=self.task, seed=self.seed, epochs=self.epochs, label=self.label)
-        options = with_gate(options, self.gate)
+        options = with_gate(_options(self), self.gate)
         client = TrainerClient(self.trainer, self.access)
         _follow(client, client.start_training(options))
 
@@ -55,7 +59,11 @@ class Refit:
     seed: int = 0
     """Seed of all random numbers."""
     epochs: int = 0
-    """Epochs of PODS; 0 is the default of the trainer."""
+    """Epochs; 0 means those of the configuration, of the task, or the default."""
+    algorithm: str = "hds"
+    """'hds', 'pods' (as in the paper), or FILE.py:NAME beneath the trainer's directory."""
+    config: Path | None = None
+    """A TOML file with hyper-parameters; the manual lists them. They override those of the task's file."""
     label: str = "candidate"
     """Label that the new policy gets if it passes the gate; controllers follow 'stable'."""
     gate: str = ""
@@ -78,8 +86,7 @@ class Refit:
 
     def run(self) -> None:
         """Queue it, and follow it to its end."""
-        options = v1.TrainingOptions(task=self.task, seed=self.seed, epochs=self.epochs, label=self.label)
-        options = with_gate(options, self.gate)
+        options = with_gate(_options(self), self.gate)
         request = v1.StartRefitRequest(
             options=options,
             dynamics_model=self.dynamics_model,
@@ -92,6 +99,22 @@ class Refit:
         job = client.start_refit(request)
         print(f"job {job.id}: {job.notes[0]}")
         _follow(client, job)
+
+
+def _options(command: Train | Refit) -> v1.TrainingOptions:
+    """Return the options that both commands have.
+
+    Raises:
+        OSError: the configuration cannot be read.
+    """
+    return v1.TrainingOptions(
+        task=command.task,
+        seed=command.seed,
+        epochs=command.epochs,
+        label=command.label,
+        algorithm=command.algorithm,
+        config=command.config.read_text("utf-8") if command.config else "",
+    )
 
 
 def _follow(client: TrainerClient, job: v1.Job) -> None:
@@ -108,5 +131,5 @@ def _follow(client: TrainerClient, job: v1.Job) -> None:
     except KeyboardInterrupt:
         print(f"job {job.id} goes on; 'hds-trainer cancel {job.id}' ends it", file=sys.stderr)
         raise
-    print("\n".join(map(printable, told(job))))
+    print("\n".join(map(printable, job_lines(job))))
     check_labelled(job)

@@ -218,12 +218,12 @@ def _stored(offer: Offer) -> str:
     """Return in words what was stored of an offer, and what was not."""
     count, stored, forgotten = len(offer.recording.transitions), len(offer.missing), offer.forgotten
     had = count - stored - forgotten
-    told = f"session {offer.recording.summary.session.id}: {stored} of {count} transitions stored"
+    result = f"session {offer.recording.summary.session.id}: {stored} of {count} transitions stored"
     if had:
-        told += "; the trainer had them" if had == count else f"; the trainer had {had}"
+        result += "; the trainer had them" if had == count else f"; the trainer had {had}"
     if forgotten:
-        told += f"; {forgotten} were forgotten, and are not stored again"
-    return told
+        result += f"; {forgotten} were forgotten, and are not stored again"
+    return result
 
 
 def _counted(recordings: Iterator[Recording], counts: list[int]) -> Iterator[Recording]:

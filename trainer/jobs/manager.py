@@ -1,4 +1,4 @@
-"""The jobs of the service: a queue, one worker process, and everyone who watches."""
+"""Jobs: a queue, a worker process, and watchers."""
 
 import asyncio
 import itertools
@@ -22,16 +22,16 @@ from trainer.store.jobs import JobStore
 LOG = logging.getLogger("trainer.jobs")
 ENDED = (v1.JOB_STATE_SUCCEEDED, v1.JOB_STATE_FAILED, v1.JOB_STATE_CANCELLED)
 AGAIN_S = 1.0
-"""How long to wait for a database that is away."""
+"""Time between tries while the database is away [s]."""
 _T = TypeVar("_T")
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 MOST_QUEUED = 100
 KEPT = 1_000
-"""Jobs in memory; those before are in the database."""
+"""Jobs in memory; older ones are in the database."""
 SILENT_S = 120.0
-"""A worker that says nothing for so long [s] is frozen: it says every two seconds that it goes on."""
+"""A worker is frozen if it sends no message for so long [s]; it sends one every two seconds."""
 
 
 class UnknownJob(LookupError):
@@ -39,11 +39,11 @@ class UnknownJob(LookupError):
 
 
 class QueueFull(RuntimeError):
-    """So many jobs wait that no more is taken."""
+    """The queue is full."""
 
 
 class WorkerFrozen(RuntimeError):
-    """The worker process neither works nor ends."""
+    """The worker process does not respond."""
 
 
 class JobManager:
@@ -56,7 +56,7 @@ class JobManager:
         publish: Callable[[v1.Job, Published], Awaitable[None]],
         patience_s: float = SILENT_S,
     ) -> None:
-        """Run what `store` notes; a worker that says nothing for `patience_s` is taken for frozen."""
+        """Run the jobs in `store`; a worker without a message for `patience_s` is frozen."""
         self._store = store
         self._request_of = request_of
         self._publish = publish
@@ -67,13 +67,13 @@ class JobManager:
         self._worker: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._publishing = ""
-        """The job whose policy is being published, which can't be cancelled any more."""
+        """The job whose policy is being published; it cannot be cancelled."""
         self.tasks: set[str] = set()
         """Tasks that a job was ever started with."""
         self._numbers = itertools.count(1 + self._load())
 
     def _load(self) -> int:
-        """Read what there was; return the largest number of a job."""
+        """Read the stored jobs; return the largest number."""
         largest = 0
         for blob in self._store.all():
             job = v1.Job.FromString(blob)
@@ -85,7 +85,7 @@ class JobManager:
         return largest
 
     def _keep(self, job: v1.Job) -> None:
-        """Keep a job in memory, and let go of the oldest that has ended."""
+        """Keep a job in memory; drop the oldest that has ended if there are too many."""
         self._jobs[job.id] = job
         self.tasks.add(job.options.task)
         if len(self._jobs) > KEPT:
@@ -123,7 +123,7 @@ class JobManager:
 
         Raises:
             QueueFull: many jobs wait already.
-            StoreUnavailable: it can't be noted now, and is not queued.
+            StoreUnavailable: it cannot be stored, and is not queued.
         """
         waiting = sum(known.state == v1.JOB_STATE_QUEUED for known in self._jobs.values())
         if waiting >= MOST_QUEUED:
@@ -137,7 +137,7 @@ class JobManager:
         job.state, job.phase = v1.JOB_STATE_QUEUED, "waiting"
         await asyncio.to_thread(self._store.save, job.id, job.SerializeToString())
         self._keep(job)
-        await self._note(job, durable=False)
+        await self._publish_change(job, durable=False)
         self._queue.put_nowait(job.id)
         return job
 
@@ -150,7 +150,7 @@ class JobManager:
             self._kill_worker()
         if job.state not in ENDED:
             job.state = v1.JOB_STATE_CANCELLED
-            await self._note(job)
+            await self._publish_change(job)
         return job
 
     async def watch(self, job_id: str) -> AsyncIterator[v1.Job]:
@@ -173,28 +173,30 @@ class JobManager:
                 continue
             try:
                 await self._run_one(job)
-            except Exception as error:  # a fault of ours: this job fails, and the next one runs
+            except Exception as error:  # a defect: this job fails, and the next one runs
                 LOG.exception("job %s failed", job.id)
                 self._kill_worker()
                 job.state, job.error = v1.JOB_STATE_FAILED, shortened(f"{type(error).__name__}: {error}")
-                await self._note(job)
+                await self._publish_change(job)
 
     def close(self) -> None:
         """End the worker at once."""
         self._kill_worker()
 
     async def _run_one(self, job: v1.Job) -> None:
-        pipe = self._ready_worker()  # before anyone is told that it runs, and may cancel it
+        pipe = self._ready_worker()  # before watchers see that it runs, and may cancel it
         job.state, job.phase = v1.JOB_STATE_RUNNING, "starting"
         LOG.info("job %s: %s for %s", job.id, v1.JobKind.Name(job.kind), job.options.task)
         try:
-            request = await _persistently(lambda: asyncio.to_thread(self._request_of, job), job)
+            request = await _with_retries(lambda: asyncio.to_thread(self._request_of, job), job)
             pipe.send(request)
-            await self._note(job)
-            while isinstance(message := await asyncio.to_thread(_said, pipe, self._patience_s), Progress):
+            await self._publish_change(job)
+            while isinstance(
+                message := await asyncio.to_thread(_next_message, pipe, self._patience_s), Progress
+            ):
                 job.phase, job.progress = message.phase, message.share
                 job.metrics.update(message.metrics)
-                await self._note(job, durable=False)
+                await self._publish_change(job, durable=False)
             if job.state == v1.JOB_STATE_CANCELLED:
                 return
             await self._conclude(job, message)
@@ -208,10 +210,10 @@ class JobManager:
         except (ValueError, LookupError, StoreUnavailable) as error:
             job.state, job.error = v1.JOB_STATE_FAILED, shortened(str(error))
         LOG.info("job %s: %s %s", job.id, v1.JobState.Name(job.state), job.error or job.policy_version[:12])
-        await self._note(job)
+        await self._publish_change(job)
 
     async def _conclude(self, job: v1.Job, outcome: Published | Failed) -> None:
-        """Publish what came of a job, or say what went wrong."""
+        """Publish the policy of a job, or note why it failed."""
         if isinstance(outcome, Failed):
             job.state, job.error = v1.JOB_STATE_FAILED, shortened(outcome.message)
             return
@@ -223,9 +225,9 @@ class JobManager:
         )
         job.notes.extend(outcome.notes)
         self._publishing = job.id
-        answering(Caller(job.started_by, job.started_from, True))  # whose deed the audit trail notes
+        answering(Caller(job.started_by, job.started_from, True))  # the actor in the audit trail
         try:
-            await _persistently(lambda: self._publish(job, outcome), job)
+            await _with_retries(lambda: self._publish(job, outcome), job)
         finally:
             answering(NOBODY)
             self._publishing = ""
@@ -234,11 +236,11 @@ class JobManager:
 
     def _ready_worker(self) -> Connection:
         if self._pipe is None or self._worker is None or not self._worker.is_alive():
-            ours, theirs = _SPAWN.Pipe()
-            worker = _SPAWN.Process(target=worker_main, args=(theirs,), name="worker", daemon=True)
+            parent, child = _SPAWN.Pipe()
+            worker = _SPAWN.Process(target=worker_main, args=(child,), name="worker", daemon=True)
             worker.start()
-            theirs.close()
-            self._worker, self._pipe = worker, ours
+            child.close()
+            self._worker, self._pipe = worker, parent
         return self._pipe
 
     def _kill_worker(self) -> None:
@@ -247,21 +249,21 @@ class JobManager:
             self._worker.join()
         self._worker, self._pipe = None, None
 
-    async def _note(self, job: v1.Job, durable: bool = True) -> None:
-        """Tell the watchers of a change, and the database."""
+    async def _publish_change(self, job: v1.Job, durable: bool = True) -> None:
+        """Notify the watchers of a change, and store it."""
         if durable:
-            await _persistently(
+            await _with_retries(
                 lambda: asyncio.to_thread(self._store.save, job.id, job.SerializeToString()), job
             )
         async with self._changed:
             self._changed.notify_all()
 
 
-def _said(pipe: Connection, patience_s: float) -> Progress | Published | Failed:
-    """Return what the worker says next, other than that it goes on.
+def _next_message(pipe: Connection, patience_s: float) -> Progress | Published | Failed:
+    """Return the worker's next message other than `Alive`.
 
     Raises:
-        WorkerFrozen: it says nothing for long.
+        WorkerFrozen: there is none in time.
         EOFError, OSError: it has ended.
     """
     while pipe.poll(patience_s):
@@ -271,8 +273,8 @@ def _said(pipe: Connection, patience_s: float) -> Progress | Published | Failed:
     raise WorkerFrozen(f"the worker process said nothing for {patience_s:g} s, and was ended")
 
 
-async def _persistently(ask: Callable[[], Awaitable[_T]], job: v1.Job) -> _T:
-    """Return what the database gives or takes for a job; while it is away, wait for it."""
+async def _with_retries(ask: Callable[[], Awaitable[_T]], job: v1.Job) -> _T:
+    """Return the result of `ask`; try again while the database is away."""
     while True:
         try:
             return await ask()
@@ -282,6 +284,6 @@ async def _persistently(ask: Callable[[], Awaitable[_T]], job: v1.Job) -> _T:
 
 
 def remove_half_written(checkpoints: Path) -> None:
-    """Drop what a killed worker left of a checkpoint."""
+    """Delete incomplete checkpoints of a killed worker."""
     for path in checkpoints.glob(".staging-*"):
         shutil.rmtree(path, ignore_errors=True)

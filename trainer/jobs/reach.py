@@ -24,12 +24,12 @@ def share_outside(
     parts: Learner, policy: Parameters, models: Theta, segments: list[Segment], key: jax.Array
 ) -> float:
     """Return the share of the policy's steps in its models that are not near any recorded state."""
-    task, features = parts.pods.task, parts.task.features
+    task, features = parts.learned_task, parts.task.features
     n = len(parts.task.state_names)
 
     def episode(theta: Theta, key: jax.Array) -> jax.Array:
         law = lambda t, x: parts.policy.apply(policy, x)  # noqa: E731
-        return rollout(parts.pods.model, theta, law, task.reset(key), task.episode_steps).x[:, :n]
+        return rollout(parts.model, theta, law, task.reset(key), task.episode_steps).x[:, :n]
 
     some = jax.tree.map(lambda leaf: leaf[:EPISODES], models)
     visited = np.asarray(jax.jit(jax.vmap(episode))(some, jax.random.split(key, EPISODES))).reshape(-1, n)

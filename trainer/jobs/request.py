@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from trainer.store.records import EVERYTHING, Selection
 
 LEARNED_FRACTION = 1.0
-"""By the studies in the README: on the plant, shares of 0.9 and 1 cost least, and can't be told apart."""
+"""Shares of 0.9 and 1 have the lowest cost on the plant, without a significant difference (benchmarks)."""
 
 
 class NoData(ValueError):
-    """A refit was asked for, and nothing that may be learned from is stored for `task`."""
+    """A refit without stored data for `task` to learn from."""
 
     def __init__(self, task: str) -> None:
         super().__init__(
@@ -35,6 +35,8 @@ class JobRequest:
         checkpoints: directory of the published policies.
         data: what a refit uses.
         gate: least success in its model; None for the task's own or the default.
+        algorithm: `hds`, `pods` or `FILE.py:NAME`; empty is the default.
+        config: hyper-parameters, as the text of a TOML file.
     """
 
     refit: bool
@@ -48,11 +50,13 @@ class JobRequest:
     checkpoints: Path
     data: Selection = EVERYTHING
     gate: float | None = None
+    algorithm: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the job does now, the share done, and its figures so far."""
+    """The phase of a job, the share done, and its figures so far."""
 
     phase: str
     share: float
@@ -61,14 +65,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Alive:
-    """The worker goes on; said every few seconds, whatever it does."""
+    """The worker is alive; sent every two seconds."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a policy may have its label; otherwise why not, in words, each with what to try.
+    """Whether a policy gets its label; otherwise the reasons, each with what to try.
 
-    `notes` say what was not judged, and why.
+    `notes` name what was not validated, and why.
     """
 
     passed: bool

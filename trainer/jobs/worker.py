@@ -1,8 +1,8 @@
 """The worker process: takes requests from a pipe, one after the other, and reports back.
 
-It is spawned, never forked, and lives on between jobs, so that what one job compiled serves the next.
-It yields the processors to whoever needs them: serving matters more than learning. Every few seconds it says
-that it goes on, so that one that is frozen is noticed.
+It is spawned, never forked, and lives on between jobs, so that compiled functions are shared. It has the
+lowest priority, since serving matters more than learning. It sends a message every two seconds, so that a
+frozen one is noticed.
 """
 
 import os
@@ -53,7 +53,7 @@ def _say_alive(pipe: _Pipe) -> None:
 
 
 def _outcome(request: JobRequest, pipe: _Pipe) -> object:
-    """Run one job; what it raises becomes a `Failed`, so that the service can tell."""
+    """Run one job; an exception becomes a `Failed`."""
     from trainer.checkpoint.manifest import CorruptCheckpoint
     from trainer.jobs.recipe import run
     from trainer.store.database import StoreUnavailable
@@ -64,5 +64,5 @@ def _outcome(request: JobRequest, pipe: _Pipe) -> object:
         raise
     except (ValueError, OSError, CorruptCheckpoint, StoreUnavailable) as error:
         return Failed(str(error))
-    except Exception as error:  # a fault of ours: the job fails, the worker and the service live on
+    except Exception as error:  # a defect: the job fails, the worker and the service live on
         return Failed(f"{type(error).__name__}: {error}")

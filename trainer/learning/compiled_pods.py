@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.stages import Wrapped
 
 from trainer.compilation import ONCE, SOONER, SOONEST, Call, compiled
-from trainer.learning.hds import Algorithm, HDSConfig, schedule
-from trainer.learning.pods import PODS, epoch
+from trainer.learning.pods import PODS
+from trainer.learning.pods_state import Schedule
 from trainer.models.model import Theta
 
 
@@ -18,17 +19,13 @@ class Compiled(NamedTuple):
     improve: Wrapped
     regress: Wrapped
 
-    @property
-    def algorithm(self) -> Algorithm:
-        """The functions that a training calls."""
-        return Algorithm(self.init, epoch(self.improve, self.regress))
-
     def calls(self, theta: Theta) -> list[Call]:
         """Return the calls of a training with model parameters `theta` (leading axis N), for `side_by_side`.
 
         The function that takes longest to trace is second, while XLA compiles the first.
         """
-        key, planned = jax.random.key(0), schedule(HDSConfig(), 0)
+        key = jax.random.key(0)
+        planned = Schedule(*(jnp.asarray(0.0) for _ in Schedule._fields))
         state = jax.eval_shape(self.init, key)
         return [
             (self.regress, (state, planned, key)),

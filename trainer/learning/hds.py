@@ -6,79 +6,163 @@ dynamics model contains the simulator, so the mixture is a stack of parameters, 
 numerics.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.learning.evaluation import Evaluate
+from trainer.compilation import Call
+from trainer.learning.algorithm import Algorithm, EpochInfo, Problem
+from trainer.learning.compiled_pods import Compiled, compiled_pods
+from trainer.learning.configuration import (
+    Configuration,
+    HDSConfig,
+    NetworkConfig,
+    PODSConfig,
+    SearchConfig,
+    StartsConfig,
+    TargetsConfig,
+)
+from trainer.learning.direction import gauss_newton, gradient
+from trainer.learning.labels import along_trajectory, around_trajectory
+from trainer.learning.pods import PODS, epoch
 from trainer.learning.pods_state import PODSInfo, PODSState, Schedule
+from trainer.learning.search import annealing, line_search
 from trainer.learning.sharding import batch_mesh, shard
-from trainer.models.model import Theta
-from trainer.policy.network import Parameters
+from trainer.learning.starts import exploring_starts
+from trainer.learning.value import ValueSpec
+from trainer.models.model import Model, Theta
+from trainer.policy.network import Parameters, PolicySpec
+from trainer.tasks.task import Task
 
 NETWORKS = ("policy", "average", "value", "target_value")
 """The fields of a state that a warm start takes over."""
 
 
-@dataclass(frozen=True)
-class HDSConfig:
-    """How HDS runs PODS.
+class HDS(Algorithm[PODSState]):
+    """PODS with the schedules of HDS. The batch is sharded over all devices."""
 
-    Attributes:
-        epochs: number of epochs.
-        noise: standard deviation of the exploration noise on the actions at the first epoch; falls
-            linearly to 0.
-        temperature: of the step-size annealing at the first epoch, in units of cost; falls to 0 with
-            the square of the share left.
-        learning_rate: at the first epoch.
-        final_learning_rate: at the last; in between it decays geometrically.
-        average_rate: share of the policy's parameters that its average takes over at the first epoch.
-        final_average_rate: at the last; in between it decays geometrically. The average follows the policy
-            early, and spans many epochs late, so that a few bad epochs do not spoil it.
-        check_every: epochs between evaluations after the first quarter of the training.
-    """
+    def __init__(self, pods: PODS, compiled: Compiled, config: HDSConfig, epochs: int) -> None:
+        self.pods, self.compiled = pods, compiled
+        self._config, self._epochs = config, epochs
+        self._step = epoch(compiled.improve, compiled.regress)
+        self._mesh = batch_mesh(pods.config.batch)
 
-    epochs: int = 250
-    noise: float = 0.1
-    temperature: float = 0.02
-    learning_rate: float = 2e-3
-    final_learning_rate: float = 2e-4
-    average_rate: float = 0.5
-    final_average_rate: float = 0.016
-    check_every: int = 4
+    @property
+    def batch(self) -> int:
+        """Number of trajectories in an epoch."""
+        return self.pods.config.batch
 
+    @property
+    def steps(self) -> int:
+        """Control steps of all trajectories of an epoch."""
+        return self.batch * self.pods.config.horizon
 
-class Algorithm(NamedTuple):
-    """PODS, or another learner of its form: `init(key) -> state`, and `step`, usually jitted."""
+    def init(self, key: jax.Array) -> PODSState:
+        """Return the state before the first epoch."""
+        return self.compiled.init(key)
 
-    init: Callable[[jax.Array], PODSState]
-    step: Callable[[PODSState, Theta, Schedule, jax.Array], tuple[PODSState, PODSInfo]]
+    def step(self, state: PODSState, theta: Theta, epoch: int, key: jax.Array) -> tuple[PODSState, EpochInfo]:
+        """Run one epoch."""
+        state, info = self._step(state, theta, schedule(self._config, epoch, self._epochs), key)
+        return state, EpochInfo(scalars(info), info.non_finite)
 
+    def policy(self, state: PODSState) -> Parameters:
+        """Return the average policy."""
+        return state.average
 
-class Best(NamedTuple):
-    """The best policy so far, its state, and its scores in the validation models."""
+    def networks(self, state: PODSState) -> dict[str, Any]:
+        """Return policy, value, and the averages of both."""
+        return {name: getattr(state, name) for name in NETWORKS}
 
-    policy: Parameters
-    state: PODSState
-    success: float
-    cost: float
+    def warm_start(self, state: PODSState, networks: Mapping[str, Any]) -> PODSState:
+        """Take over the networks, the policy from its average; start states, labels and optimiser are new."""
+        return state._replace(**{**networks, "policy": networks["average"]})
 
+    def place(self, state: PODSState, theta: Theta) -> tuple[PODSState, Theta]:
+        """Shard both over all devices that divide the batch."""
+        return shard(self._mesh, state, theta) if self._mesh.size > 1 else (state, theta)
 
-class HDSProgress(NamedTuple):
-    """One epoch: its number from 1, its figures, and the best policy once one was evaluated."""
-
-    epoch: int
-    info: PODSInfo
-    best: Best | None
+    def calls(self, theta: Theta) -> list[Call]:
+        """Return what to compile; on several devices nothing, since the sharding is unknown here."""
+        return self.compiled.calls(theta) if self._mesh.size == 1 else []
 
 
-def schedule(config: HDSConfig, epoch: int) -> Schedule:
+def make_hds(problem: Problem) -> HDS:
+    """Return HDS with the configuration of `problem`."""
+    config = problem.configuration
+    pods, compiled = _parts(
+        problem.task,
+        problem.model,
+        problem.policy,
+        config.network,
+        config.pods,
+        config.search,
+        config.starts,
+        config.targets,
+    )
+    return HDS(pods, compiled, config.hds, config.training.epochs)
+
+
+def make_pods(problem: Problem) -> HDS:
+    """Return PODS as in the paper: line search, no exploration noise, and the starts of episodes only."""
+    return make_hds(dataclasses.replace(problem, configuration=as_pods(problem.configuration)))
+
+
+def as_pods(config: Configuration) -> Configuration:
+    """Return the configuration without what HDS adds to PODS."""
+    return dataclasses.replace(
+        config,
+        hds=dataclasses.replace(config.hds, noise=0.0, temperature=0.0),
+        search=dataclasses.replace(config.search, method="line-search"),
+        starts=dataclasses.replace(config.starts, exploring_share=0.0),
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _parts(
+    task: Task,
+    model: Model,
+    policy: PolicySpec,
+    network: NetworkConfig,
+    pods: PODSConfig,
+    search: SearchConfig,
+    starts: StartsConfig,
+    targets: TargetsConfig,
+) -> tuple[PODS, Compiled]:
+    """Return PODS and its compiled functions, which trainings with the same sizes share."""
+    if len(targets.noise_std) not in {0, task.features.state_size}:
+        raise ValueError(
+            f"targets.noise_std must have one number for each of the {task.features.state_size} states of "
+            f"{task.name}, or none; got {len(targets.noise_std)}"
+        )
+    parts = PODS(
+        task=task,
+        model=model,
+        policy=policy,
+        value=ValueSpec(task.features, network.value_hidden, network.value_outputs, network.activation),
+        starts=exploring_starts(task, starts.exploring_share, starts.exploring_steps),
+        find_direction=gradient if search.direction == "gradient" else gauss_newton(search.damping),
+        search=(annealing if search.method == "annealing" else line_search)(search.step_sizes),
+        make_targets=around_trajectory(targets.noise_std) if targets.noise_std else along_trajectory,
+        config=pods,
+    )
+    return parts, compiled_pods(parts)
+
+
+def scalars(info: PODSInfo) -> dict[str, jax.Array]:
+    """Return the figures of an epoch by name."""
+    named = {name: value for name, value in info._asdict().items() if name != "non_finite"}
+    return {"cost_per_step" if name == "cost" else name: value for name, value in named.items()}
+
+
+def schedule(config: HDSConfig, epoch: int, epochs: int) -> Schedule:
     """Return the schedule of `epoch`, counted from 0."""
-    left = 1.0 - epoch / config.epochs
+    left = 1.0 - epoch / epochs
     falling = lambda first, last: jnp.asarray(first * (last / first) ** (1.0 - left))  # noqa: E731
     return Schedule(
         noise=jnp.asarray(config.noise * left),
@@ -102,46 +186,3 @@ def mixture(simulator: Theta, learned: Theta, learned_fraction: float, batch: in
         return jax.device_put(np.concatenate([chosen, rest]))
 
     return jax.tree.map(stack, simulator, learned)
-
-
-def train(
-    algorithm: Algorithm,
-    evaluate: Evaluate,
-    theta: Theta,
-    validation_models: Theta,
-    config: HDSConfig,
-    key: jax.Array,
-    warm: PODSState | None = None,
-) -> Iterator[HDSProgress]:
-    """Yield the progress of each epoch; the last one's `best` is the policy to publish.
-
-    The success rate fluctuates, so the best policy by success, then cost, over episodes in
-    `validation_models` is kept; the policy of a warm start takes part. Real data are not used for that
-    choice. The batch is sharded over all devices.
-    """
-    key_init, key_evaluate, key = jax.random.split(key, 3)
-    state = algorithm.init(key_init) if warm is None else _restart(warm, algorithm.init(key_init))
-    evaluated = lambda state: _evaluated(evaluate, state, validation_models, key_evaluate)  # noqa: E731
-    best = None if warm is None else evaluated(state)
-    mesh = batch_mesh(state.x.shape[0])
-    for epoch in range(config.epochs):
-        if mesh.size > 1:
-            state, theta = shard(mesh, state, theta)
-        state, info = algorithm.step(state, theta, schedule(config, epoch), key)
-        last = epoch + 1 == config.epochs
-        if last or (epoch >= config.epochs // 4 and (epoch + 1) % config.check_every == 0):
-            found = evaluated(state)
-            if best is None or (found.success, -found.cost) > (best.success, -best.cost):
-                best = found
-        yield HDSProgress(epoch + 1, info, best)
-
-
-def _evaluated(evaluate: Evaluate, state: PODSState, validation_models: Theta, key: jax.Array) -> Best:
-    found = evaluate(state.average, validation_models, key)
-    return Best(state.average, state, float(jnp.mean(found.success)), float(jnp.mean(found.cost)))
-
-
-def _restart(warm: PODSState, fresh: PODSState) -> PODSState:
-    """Take over the networks of `warm`, with new start states, labels and optimiser."""
-    kept = {name: getattr(warm, name) for name in NETWORKS}
-    return fresh._replace(**kept | {"policy": warm.average})

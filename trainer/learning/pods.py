@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from trainer.learning.configuration import PODSConfig
 from trainer.learning.direction import Direction, FindDirection
 from trainer.learning.labels import Labels, MakeTargets, empty_labels, store_batch
 from trainer.learning.non_finite import NonFinite, find_non_finite
-from trainer.learning.pods_state import Improvement, PODSConfig, PODSInfo, PODSState, Schedule
+from trainer.learning.pods_state import Improvement, PODSInfo, PODSState, Schedule
 from trainer.learning.regression import Losses, Networks, Regression
 from trainer.learning.search import Search
 from trainer.learning.starts import Starts

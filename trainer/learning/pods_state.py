@@ -1,47 +1,15 @@
-"""Configuration, state, schedule and figures of PODS.
+"""State, schedule and figures of PODS.
 
 Notation (with that of `trajectory`)
     N   trajectories per epoch              D   stored batches of labels
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 
 from trainer.learning.labels import Labels
 from trainer.learning.non_finite import NonFinite
-
-
-@dataclass(frozen=True)
-class PODSConfig:
-    """Configuration of PODS.
-
-    Attributes:
-        batch: N, trajectories per epoch.
-        horizon: H, control steps per trajectory.
-        passes: improvements of each trajectory per epoch.
-        discount: gamma of one control step.
-        blend: lambda of TD(λ).
-        kept_batches: D, batches of labels that the regression sees.
-        regression_steps: Adam steps per epoch.
-        minibatch: labels per Adam step.
-        target_rate: share of the value's parameters that its slow copy takes over per epoch.
-        value_steps, value_failures: initial scale of the value, as a number of steps at the cost of the
-            start states, or as a number of failures if that is larger.
-    """
-
-    batch: int = 128
-    horizon: int = 16
-    improvement_iterations: int = 2
-    discount: float = 0.98
-    td_lambda: float = 0.8
-    kept_batches: int = 4
-    regression_steps: int = 100
-    minibatch: int = 256
-    target_rate: float = 0.3
-    value_steps: float = 6.0
-    value_failures: float = 0.2
 
 
 class PODSState(NamedTuple):

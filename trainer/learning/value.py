@@ -27,15 +27,16 @@ class ValueParameters(NamedTuple):
 
 @dataclass(frozen=True)
 class ValueSpec:
-    """Shape of φ: hidden layers and `outputs` residuals."""
+    """Shape of φ: hidden layers, `outputs` residuals, and activation."""
 
     features: FeatureSpec
     hidden: tuple[int, ...]
     outputs: int
+    activation: str = "tanh"
 
     def network(self) -> MLP:
         """Return the network of φ before scaling."""
-        return MLP(self.hidden, self.outputs)
+        return MLP(self.hidden, self.outputs, activation=self.activation)
 
     def init(self, key: jax.Array, scale: jax.Array) -> ValueParameters:
         """Draw parameters for costs to go around `scale` [] > 0."""

@@ -1,6 +1,6 @@
-"""Logs of real rigs, from a table of text or of another file: checked, with the line of whatever is wrong.
+"""Logs of rigs, from a table of text or another file. Errors name the line.
 
-Rows with a number that is not finite, or larger than anything that is measured, are left out, and told.
+Rows with a number that is not finite, or larger than anything that is measured, are left out, with a note.
 """
 
 from collections.abc import Sequence
@@ -112,18 +112,18 @@ def _log(
     path: Path, table: np.ndarray, lines: np.ndarray, layout: LogFormat, derived: list[int], notes: list[str]
 ) -> Log:
     """Return the rows of one episode as a log; the columns `derived` follow from others."""
-    told = list(notes)
+    found = list(notes)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = table * [c.factor for c in layout.columns] + [c.offset for c in layout.columns]
-    scaled, lines = _usable(path, scaled, lines, told)
-    _check_time(path, scaled[:, 0], lines, told)
+    scaled, lines = _usable(path, scaled, lines, found)
+    _check_time(path, scaled[:, 0], lines, found)
     for place, column in enumerate(layout.columns):
         if column.angle:
-            scaled[:, place] = _unwrapped(scaled[:, place], column.name, told)
+            scaled[:, place] = _unwrapped(scaled[:, place], column.name, found)
     for place in derived:
         scaled[:, place] = np.gradient(scaled[:, layout.columns[place].derived_from], scaled[:, 0])
     n = len(layout.states)
-    return Log(path, scaled[:, 0], scaled[:, 1 : 1 + n], scaled[:, 1 + n :], tuple(told), layout.held)
+    return Log(path, scaled[:, 0], scaled[:, 1 : 1 + n], scaled[:, 1 + n :], tuple(found), layout.held)
 
 
 def _places(table: Table, layout: LogFormat, notes: list[str]) -> list[int | None]:
@@ -157,12 +157,14 @@ def _missing(table: Table, known: Sequence[str], name: str, may_miss: bool, velo
     what = "no column" if name not in known else "more than one column"
     shown = ", ".join(printable(shortened(one, 40)) for one in known[:30])
     shown += ", …" if len(known) > 30 else ""
-    told = (
+    columns = (
         f"there are: {shown}" if table.names else f"no line names the {len(known)} columns; they are {shown}"
     )
     key = "derive" if velocity else "off"
     hint = f", or that it was not recorded ({key} = true)" if may_miss else ""
-    return f"{table.where}: there is {what} {name!r}; {told}. A --format file says which column is what{hint}"
+    return (
+        f"{table.where}: there is {what} {name!r}; {columns}. A --format file says which column is what{hint}"
+    )
 
 
 def _episode_column(table: Table, taken: Sequence[int]) -> int | None:

@@ -83,8 +83,8 @@ class TextTable:
         except ValueError as error:
             name = shortened(self.names[place], 40) if self.names else f"column {place + 1}"
             hint = "; write decimals with a point" if "," in cell else ""
-            told = shortened(cell.strip(), 80)
-            raise ValueError(f"{self.path}, line {line}: {name!r} is {told!r}, no number{hint}") from error
+            value = shortened(cell.strip(), 80)
+            raise ValueError(f"{self.path}, line {line}: {name!r} is {value!r}, no number{hint}") from error
 
 
 def read_table(path: Path) -> TextTable:

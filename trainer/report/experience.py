@@ -65,8 +65,8 @@ def experience_rows(sessions: list[dict[str, Any]], episodes: bool, width: int) 
         )
         rows.append(fitted(parts, width))
         for one in shown if episodes else ():
-            told = [cell for cell in _of_episode(one)[4:] if cell]
-            rows.append(fitted([f"    episode {one['episode']}", *told], width))
+            shown = [cell for cell in _of_episode(one)[4:] if cell]
+            rows.append(fitted([f"    episode {one['episode']}", *shown], width))
     return rows
 
 

@@ -32,7 +32,7 @@ from trainer.services.user_tasks import TaskLoader
 from trainer.services.writers import Writers
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import Batch, Selection, SequenceGap
-from trainer.tasks import is_file
+from trainer.user_file import is_file
 
 if TYPE_CHECKING:
     from trainer.tasks.task import Task

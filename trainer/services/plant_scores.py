@@ -14,7 +14,7 @@ import numpy as np
 from protos.hds import v1
 from trainer.services.scoring import Scorer
 from trainer.store.experience import ExperienceStore
-from trainer.store.records import EVALUATE, EVERYTHING, Judging, RecordedEpisode, Selection
+from trainer.store.records import EVALUATE, EVERYTHING, EvaluatedSession, RecordedEpisode, Selection
 
 if TYPE_CHECKING:
     from trainer.tasks.task import Task
@@ -164,7 +164,7 @@ class PlantScores:
                 touched.append(version)
         return touched
 
-    def _add(self, present: Sequence[Judging], found: dict[str, dict[str, Scored]]) -> list[str]:
+    def _add(self, present: Sequence[EvaluatedSession], found: dict[str, dict[str, Scored]]) -> list[str]:
         """Add sessions with their scored episodes; return the policies that have some."""
         touched: list[str] = []
         self._sessions = {} if self._sessions is None else self._sessions
@@ -175,7 +175,7 @@ class PlantScores:
                 touched.append(version)
         return touched
 
-    def _read(self, wanted: Selection, sessions: Sequence[Judging]) -> dict[str, Scored]:
+    def _read(self, wanted: Selection, sessions: Sequence[EvaluatedSession]) -> dict[str, Scored]:
         """Return what is stored of some sessions in a selection, by session."""
         found = {one.session: list[tuple[str, Outcome | None]]() for one in sessions}
         plants = {one.session: one.plant for one in sessions}

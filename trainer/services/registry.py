@@ -173,6 +173,37 @@ class RegistryService(v1.RegistryServiceServicer):
             for start in range(0, max(len(content), 1), CHUNK_BYTES):
                 yield v1.DownloadPolicyResponse(path=name, data=content[start : start + CHUNK_BYTES])
 
+    async def GetConfiguration(
+        self, request: v1.GetConfigurationRequest, context: grpc.aio.ServicerContext
+    ) -> v1.GetConfigurationResponse:
+        """Return how a policy was trained."""
+        try:
+            task, version = await asyncio.to_thread(self._registry.resolve, request.name, request.task)
+            return await asyncio.to_thread(self._configuration, task, version)
+        except AmbiguousLabel as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except (NoSuchPolicy, OSError) as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+
+    def _configuration(self, task: str, version: str) -> v1.GetConfigurationResponse:
+        from trainer.checkpoint.metadata import from_json
+        from trainer.checkpoint.reader import read_item
+        from trainer.learning.configuration import to_toml
+
+        metadata = from_json(read_item(self._checkpoints / version, "metadata"))
+        known = metadata.configuration
+        return v1.GetConfigurationResponse(
+            version=version,
+            task=task,
+            seed=known.get("seed", 0),
+            algorithm=known.get("algorithm", ""),
+            dynamics_model=known.get("dynamics_model", ""),
+            learned_fraction=known.get("learned_fraction", 0.0),
+            code=known.get("code", ""),
+            config=to_toml(known["tables"]) if "tables" in known else "",
+            parent=metadata.parent,
+        )
+
     async def PrunePolicies(
         self, request: v1.PrunePoliciesRequest, context: grpc.aio.ServicerContext
     ) -> v1.PrunePoliciesResponse:

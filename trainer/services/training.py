@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -16,6 +17,9 @@ from trainer.services.user_tasks import TaskLoader
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import COLLECT, Selection
 from trainer.store.registry import check_label
+
+if TYPE_CHECKING:
+    from trainer.tasks.task import Task
 
 DEFAULT_LABEL = "candidate"
 SHOWN = 5
@@ -146,8 +150,9 @@ class TrainingService(v1.TrainingServiceServicer):
         job.options.label = job.options.label or DEFAULT_LABEL
         try:
             check_label(job.options.label)
-            await self._tasks.load(job.options.task)
-            job.dynamics_model = await asyncio.to_thread(_known, job)
+            task = await self._tasks.load(job.options.task)
+            await self._tasks.check_algorithm(job.options.algorithm)
+            job.dynamics_model = await asyncio.to_thread(_checked, job, task)
             if not 0.0 <= job.options.gate <= 1.0:
                 raise ValueError(f"the gate must be in [0, 1], or off; got {job.options.gate:g}")
             if not 0.0 <= job.learned_fraction <= 1.0:
@@ -156,12 +161,14 @@ class TrainingService(v1.TrainingServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
 
-def _known(job: v1.Job) -> str:
-    """Return the full name of a job's dynamics model; beside the event loop, the first call imports JAX.
+def _checked(job: v1.Job, task: "Task") -> str:
+    """Check a job's configuration; return the full name of its dynamics model. The first call imports JAX.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or an entry of the configuration is wrong.
     """
     from trainer.dynamics.catalogue import known_name
+    from trainer.jobs.hyper_parameters import configuration_of
 
+    configuration_of(task, job.options.config, job.options.epochs, job.kind == v1.JOB_KIND_REFIT)
     return known_name(job.dynamics_model)

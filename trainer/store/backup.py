@@ -1,4 +1,4 @@
-"""Everything in one database copied to another, of whatever kind, as it is at one moment."""
+"""A consistent copy of a database to another one, of the same or another kind."""
 
 import sqlalchemy as sa
 

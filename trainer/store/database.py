@@ -75,7 +75,7 @@ def open_database(url: str | sa.URL, migrate: bool = True) -> sa.Engine:
 
 
 def sqlite_url(path: Path) -> sa.URL:
-    """Return the URL of the SQLite database at `path`, whatever letters that has."""
+    """Return the URL of the SQLite database at `path`, with any characters."""
     return sa.URL.create("sqlite", database=str(path.resolve()))
 
 
@@ -83,7 +83,7 @@ class Claim(Protocol):
     """That this trainer alone runs on a database."""
 
     def check(self) -> None:
-        """Raise `InUse` if it is another's now, `StoreUnavailable` if that cannot be told."""
+        """Raise `InUse` if another process holds it, `StoreUnavailable` if that is unknown."""
         ...
 
     def release(self) -> None:
@@ -121,7 +121,7 @@ class _AdvisoryLock:
             InUse: another trainer has it.
             StoreUnavailable: the database is out of reach.
         """
-        with _told(self._engine):
+        with _translated_errors(self._engine):
             try:
                 if self._connection is not None:
                     self._connection.execute(sa.text("SELECT 1"))
@@ -174,7 +174,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """
     if engine.dialect.name != "sqlite":  # whose readers have one view anyhow
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
-    with _told(engine):
+    with _translated_errors(engine):
         with engine.connect() as connection:
             yield connection
         _look(engine)
@@ -188,7 +188,7 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         StoreUnavailable: the database is out of reach or full; nothing was changed.
     """
     turns = _TURNS.get(engine.dialect)
-    with turns.turn() if turns else contextlib.nullcontext(), _told(engine):
+    with turns.turn() if turns else contextlib.nullcontext(), _translated_errors(engine):
         with engine.execution_options(**{WRITES: True}).begin() as connection:
             yield connection
         _look(engine)
@@ -234,7 +234,7 @@ def _look(engine: sa.Engine) -> None:
 
 
 @contextlib.contextmanager
-def _told(engine: sa.Engine) -> Iterator[None]:
+def _translated_errors(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except FileMoved as error:

@@ -1,4 +1,4 @@
-"""The durable record of real transitions."""
+"""The store of real transitions."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from trainer.store.records import (
     EVERYTHING,
     STREAM,
     Batch,
-    Judging,
-    OtherSession,
+    EvaluatedSession,
     RecordedEpisode,
     Selection,
     SequenceGap,
+    SessionConflict,
     SessionInfo,
     SessionSummary,
     Transition,
@@ -42,8 +42,8 @@ from trainer.store.selecting import (
     session_page,
 )
 
-Outcome = int | SequenceGap | OtherSession
-"""The watermark after a batch, or why it was not taken."""
+Outcome = int | SequenceGap | SessionConflict
+"""The watermark after a batch, or why it was refused."""
 EpisodeCounts = dict[tuple[str, int], dict[str, Any]]
 """What batches add to each episode, by session and episode."""
 
@@ -130,14 +130,14 @@ class ExperienceStore:
         with reading(self._engine) as connection:
             yield from read_episodes(connection, places, watermarks)
 
-    def evaluated(self, wanted: Selection = EVERYTHING) -> list[Judging]:
-        """Return the sessions that have episodes which judge, oldest first."""
+    def evaluated(self, wanted: Selection = EVERYTHING) -> list[EvaluatedSession]:
+        """Return the sessions with evaluation episodes, oldest first."""
         columns = (SESSIONS.c.id, SESSIONS.c.task, SESSIONS.c.plant)
         query = selected(sa.select(*columns, sa.func.sum(EPISODES.c.steps)), wanted)
         query = query.where(EPISODES.c.purpose == EVALUATE).group_by(*columns)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(sa.func.min(SESSIONS.c.begun_ns), SESSIONS.c.id))
-            return [Judging(name, task, plant, int(steps)) for name, task, plant, steps in rows]
+            return [EvaluatedSession(name, task, plant, int(steps)) for name, task, plant, steps in rows]
 
     def has_data(self, wanted: Selection) -> bool:
         """Return whether there are episodes; `policies` and `watermarks` are ignored."""
@@ -188,7 +188,7 @@ class ExperienceStore:
         """Delete the transitions of sessions, and say so in the audit trail; return how many.
 
         The sessions themselves stay with their watermark, so that nothing of them is taken in again. Each is
-        deleted by itself, so that whoever appends waits for one at most.
+        deleted in a transaction of its own, so that an append waits for one at most.
 
         Raises:
             LookupError: there is no such session; nothing is deleted.
@@ -253,23 +253,27 @@ def _sessions(
     return offered | infos, {row.id: row.next_sequence for row in known}
 
 
-def _other(offered: SessionInfo, stored: SessionInfo) -> OtherSession | None:
+def _other(offered: SessionInfo, stored: SessionInfo) -> SessionConflict | None:
     """Return in words that a batch's session is not the stored one; None if it is."""
-    told = [
+    differences = [
         f"{name} {getattr(stored, name)!r}, not {getattr(offered, name)!r}"
         for name in ("task", "plant", "state_names", "action_names", "control_dt_s")
         if getattr(stored, name) != getattr(offered, name)
         and not (name == "control_dt_s" and same_step(stored.control_dt_s, offered.control_dt_s))
     ]
-    return OtherSession(f"session {stored.id} is known with {'; '.join(told)}") if told else None
+    return (
+        SessionConflict(f"session {stored.id} is known with {'; '.join(differences)}")
+        if differences
+        else None
+    )
 
 
 def _contradiction(
     connection: sa.Connection, batch: Batch, watermark: int, pending: list[tuple[Any, ...]]
-) -> OtherSession | None:
-    """Return in words that a batch tells something else of what is stored; None if it does not.
+) -> SessionConflict | None:
+    """Return the contradiction of a batch to what is stored; None if there is none.
 
-    What was forgotten is not stored, and may be told in any way.
+    Deleted transitions are not compared.
     """
     name = batch.session.id
     known = {t.sequence: from_transition(name, t) for t in batch.transitions if t.sequence < watermark}
@@ -282,7 +286,7 @@ def _contradiction(
     stored += [row for row in pending if row[0] == name]
     for row in stored:
         if known.get(row[1], row) != row:
-            return OtherSession(
+            return SessionConflict(
                 f"session {name} has another transition {row[1]} than the one that came, which is not "
                 "stored: a session has one writer, who sends the same under the same number"
             )

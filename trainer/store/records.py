@@ -1,4 +1,4 @@
-"""What the record of experience consists of. Recorded raw, scored late."""
+"""Records of experience. Data are stored as recorded, and scored when read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -107,8 +107,8 @@ class SessionSummary(NamedTuple):
     evaluate_steps: int
 
 
-class Judging(NamedTuple):
-    """A session with episodes that only judge, and the steps of these."""
+class EvaluatedSession(NamedTuple):
+    """A session with evaluation episodes, and the steps of these."""
 
     session: str
     task: str
@@ -117,11 +117,11 @@ class Judging(NamedTuple):
 
 
 class SequenceGap(ValueError):
-    """A batch starts beyond the watermark: something before it is missing."""
+    """A batch starts beyond the watermark; transitions before it are missing."""
 
 
-class OtherSession(ValueError):
-    """A batch tells of its session something else than what is stored."""
+class SessionConflict(ValueError):
+    """A batch contradicts what is stored of its session."""
 
 
 class Batch(NamedTuple):
@@ -130,7 +130,7 @@ class Batch(NamedTuple):
     session: SessionInfo
     transitions: Sequence[Transition]
     caller: Caller = NOBODY
-    """Whose call it came by."""
+    """The caller who sent it."""
 
 
 EVERYTHING = Selection()

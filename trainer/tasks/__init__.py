@@ -1,16 +1,11 @@
 """The tasks that `--task` knows: one file each, or a file of the user's own."""
 
-import contextlib
 import dataclasses
 import functools
 import importlib
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.models.quiet_import import without_maintenance_notice, without_warp_notice
+from trainer.user_file import explained, is_file, load_object, user_file
 
 if TYPE_CHECKING:
     from trainer.tasks.task import Task
@@ -29,37 +24,12 @@ def load_task(name: str) -> "Task":
         ValueError: naming the choices, if there is none of that name.
     """
     if is_file(name):
-        return _from_file(name, _task_file(name).stat().st_mtime_ns)
+        return _from_file(name, user_file("task", name).stat().st_mtime_ns)
     if name not in TASKS:
         raise ValueError(
             f"unknown task {name!r}; choose one of: {', '.join(TASKS)}, or give my_task.py:MyTask"
         )
     return importlib.import_module(f"trainer.tasks.{name}").TASK
-
-
-def is_file(name: str) -> bool:
-    """Return whether a task's name is that of a file, which is run when it is loaded."""
-    return ":" in name
-
-
-def _task_file(name: str) -> Path:
-    path = Path(name.rpartition(":")[0])
-    here = Path.cwd().resolve()
-    if not path.resolve().is_relative_to(here):
-        raise ValueError(f"task {name!r}: tasks are loaded from files beneath {here} only")
-    if not path.is_file():
-        raise ValueError(f"task {name!r}: there is no file {path} beneath {here}; write my_task.py:MyTask")
-    return path
-
-
-@contextlib.contextmanager
-def _told_of(name: str, what: object) -> Iterator[None]:
-    """Turn whatever a user's file raises into words, and keep Brax's notices from them."""
-    try:
-        with without_maintenance_notice(), without_warp_notice():
-            yield
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"task {name!r}: {what} fails with {type(error).__name__}: {error}") from error
 
 
 @functools.lru_cache(maxsize=256)
@@ -68,20 +38,8 @@ def _from_file(name: str, changed_ns: int) -> "Task":
     from trainer.tasks.task import Task
 
     del changed_ns
-    path, attribute = _task_file(name), name.rpartition(":")[2]
-    spec = importlib.util.spec_from_file_location(f"hds_task_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"task {name!r}: {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look there for their types
-    if (beside := str(path.resolve().parent)) not in sys.path:
-        sys.path.insert(0, beside)  # the files beside it are what it may import
-    with _told_of(name, path):
-        spec.loader.exec_module(module)
-    if not hasattr(module, attribute):
-        raise ValueError(f"task {name!r}: {path} defines no {attribute}")
-    found = getattr(module, attribute)
-    with _told_of(name, f"{path}'s {attribute}"):
+    found, attribute = load_object("task", name), name.rpartition(":")[2]
+    with explained("task", name, f"{user_file('task', name)}'s {attribute}"):
         task = found() if callable(found) else found
     if not isinstance(task, Task):
         raise ValueError(f"task {name!r}: {attribute} gives a {type(task).__name__}, not a Task")

@@ -8,7 +8,8 @@ Notation
     u   action in [-1, 1], scaled to the actuators     [m]
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,7 @@ def brax_task(
     state_names: Sequence[str] = (),
     action_names: Sequence[str] = (),
     control_dt: float | None = None,
+    learning: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Task:
     """Wrap `env`; its reward, which is not a sum of squares, plays no part.
 
@@ -101,6 +103,7 @@ def brax_task(
         model=make,
         failure=failure,
         has_success=success is not None,
+        learning=learning or {},
     )
 
 

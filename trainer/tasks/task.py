@@ -1,7 +1,7 @@
 """What is to be done: names and limits, cost, start states, termination and success."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import jax
@@ -52,13 +52,16 @@ class Task:
         features: what networks see of a state.
         residual: `(x[n], u[m]) -> r[k]`; a control step costs ½‖r‖².
         terminated: `(x[n]) -> bool`, whether the plant has left its safe set.
-        failure: what leaving it costs, once; should exceed what any way of staying in costs, discounted.
+        failure: one-off cost of termination; choose it above the discounted cost of the worst trajectory that
+            does not terminate.
         reset: `(key) -> x[n]`, draws the start state of an episode.
         explore: `(key) -> x[n]`, draws any state from which acting well is worth knowing.
         success: `(x[T + 1, n]) -> bool`, of the states of one episode.
         model: the simulator, plus a force on its joints, with a system changed by theta.
         has_success: whether `success` says what the task is about; else a policy is gated by its cost alone.
         gate: least success in its model that a policy needs for its label; None for the default.
+        learning: hyper-parameters for this task, by table and name, as in a `--config` file, which overrides
+            them; all others have their defaults.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Task:
     failure: float = 0.0
     has_success: bool = True
     gate: float | None = None
+    learning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def joints(self) -> int:

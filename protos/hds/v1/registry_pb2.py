@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.hds.v1 import experience_pb2 as protos_dot_hds_dot_v1_dot_experience__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/hds/v1/registry.proto\x12\x06hds.v1\x1a\x1eprotos/hds/v1/experience.proto\"\x8f\x02\n\x0cPolicyRecord\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x14\n\x0creal_seconds\x18\x04 \x01(\x01\x12\x32\n\x07metrics\x18\x05 \x03(\x0b\x32!.hds.v1.PolicyRecord.MetricsEntry\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x12\n\ncreated_ns\x18\x07 \x01(\x03\x12\"\n\x05plant\x18\x08 \x01(\x0b\x32\x13.hds.v1.PolicyScore\x12\x0e\n\x06pruned\x18\t \x01(\x08\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"<\n\x13ListPoliciesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListPoliciesResponse\x12&\n\x08policies\x18\x01 \x03(\x0b\x32\x14.hds.v1.PolicyRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14ResolvePolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"6\n\x15ResolvePolicyResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"B\n\x14PrunePoliciesRequest\x12\x0c\n\x04keep\x18\x01 \x01(\r\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65lete\x18\x03 \x01(\x08\"8\n\x15PrunePoliciesResponse\x12\x10\n\x08versions\x18\x01 \x03(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"t\n\x0fSetLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x42\x13\n\x11_expected_version\",\n\x10SetLabelResponse\x12\x18\n\x10previous_version\x18\x01 \x01(\t\"0\n\x11WatchLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"3\n\x12WatchLabelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"(\n\x15\x44ownloadPolicyRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"4\n\x16\x44ownloadPolicyResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"j\n\nAuditEntry\x12\r\n\x05\x61t_ns\x18\x01 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x0c\n\x04peer\x18\x06 \x01(\t\"9\n\x10ListAuditRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x11ListAuditResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.hds.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x93\x04\n\x0fRegistryService\x12I\n\x0cListPolicies\x12\x1b.hds.v1.ListPoliciesRequest\x1a\x1c.hds.v1.ListPoliciesResponse\x12=\n\x08SetLabel\x12\x17.hds.v1.SetLabelRequest\x1a\x18.hds.v1.SetLabelResponse\x12\x45\n\nWatchLabel\x12\x19.hds.v1.WatchLabelRequest\x1a\x1a.hds.v1.WatchLabelResponse0\x01\x12Q\n\x0e\x44ownloadPolicy\x12\x1d.hds.v1.DownloadPolicyRequest\x1a\x1e.hds.v1.DownloadPolicyResponse0\x01\x12L\n\rResolvePolicy\x12\x1c.hds.v1.ResolvePolicyRequest\x1a\x1d.hds.v1.ResolvePolicyResponse\x12L\n\rPrunePolicies\x12\x1c.hds.v1.PrunePoliciesRequest\x1a\x1d.hds.v1.PrunePoliciesResponse\x12@\n\tListAudit\x12\x18.hds.v1.ListAuditRequest\x1a\x19.hds.v1.ListAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/hds/v1/registry.proto\x12\x06hds.v1\x1a\x1eprotos/hds/v1/experience.proto\"\x8f\x02\n\x0cPolicyRecord\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x14\n\x0creal_seconds\x18\x04 \x01(\x01\x12\x32\n\x07metrics\x18\x05 \x03(\x0b\x32!.hds.v1.PolicyRecord.MetricsEntry\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x12\n\ncreated_ns\x18\x07 \x01(\x03\x12\"\n\x05plant\x18\x08 \x01(\x0b\x32\x13.hds.v1.PolicyScore\x12\x0e\n\x06pruned\x18\t \x01(\x08\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"<\n\x13ListPoliciesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListPoliciesResponse\x12&\n\x08policies\x18\x01 \x03(\x0b\x32\x14.hds.v1.PolicyRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x17GetConfigurationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"\xba\x01\n\x18GetConfigurationResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x16\n\x0e\x64ynamics_model\x18\x05 \x01(\t\x12\x18\n\x10learned_fraction\x18\x06 \x01(\x01\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x08 \x01(\t\x12\x0e\n\x06parent\x18\t \x01(\t\"2\n\x14ResolvePolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"6\n\x15ResolvePolicyResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"B\n\x14PrunePoliciesRequest\x12\x0c\n\x04keep\x18\x01 \x01(\r\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65lete\x18\x03 \x01(\x08\"8\n\x15PrunePoliciesResponse\x12\x10\n\x08versions\x18\x01 \x03(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"t\n\x0fSetLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x42\x13\n\x11_expected_version\",\n\x10SetLabelResponse\x12\x18\n\x10previous_version\x18\x01 \x01(\t\"0\n\x11WatchLabelRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"3\n\x12WatchLabelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\"(\n\x15\x44ownloadPolicyRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"4\n\x16\x44ownloadPolicyResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"j\n\nAuditEntry\x12\r\n\x05\x61t_ns\x18\x01 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x0c\n\x04peer\x18\x06 \x01(\t\"9\n\x10ListAuditRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x11ListAuditResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.hds.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xea\x04\n\x0fRegistryService\x12I\n\x0cListPolicies\x12\x1b.hds.v1.ListPoliciesRequest\x1a\x1c.hds.v1.ListPoliciesResponse\x12=\n\x08SetLabel\x12\x17.hds.v1.SetLabelRequest\x1a\x18.hds.v1.SetLabelResponse\x12\x45\n\nWatchLabel\x12\x19.hds.v1.WatchLabelRequest\x1a\x1a.hds.v1.WatchLabelResponse0\x01\x12Q\n\x0e\x44ownloadPolicy\x12\x1d.hds.v1.DownloadPolicyRequest\x1a\x1e.hds.v1.DownloadPolicyResponse0\x01\x12L\n\rResolvePolicy\x12\x1c.hds.v1.ResolvePolicyRequest\x1a\x1d.hds.v1.ResolvePolicyResponse\x12U\n\x10GetConfiguration\x12\x1f.hds.v1.GetConfigurationRequest\x1a .hds.v1.GetConfigurationResponse\x12L\n\rPrunePolicies\x12\x1c.hds.v1.PrunePoliciesRequest\x1a\x1d.hds.v1.PrunePoliciesResponse\x12@\n\tListAudit\x12\x18.hds.v1.ListAuditRequest\x1a\x19.hds.v1.ListAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,32 +42,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPOLICIESREQUEST']._serialized_end=406
   _globals['_LISTPOLICIESRESPONSE']._serialized_start=408
   _globals['_LISTPOLICIESRESPONSE']._serialized_end=495
-  _globals['_RESOLVEPOLICYREQUEST']._serialized_start=497
-  _globals['_RESOLVEPOLICYREQUEST']._serialized_end=547
-  _globals['_RESOLVEPOLICYRESPONSE']._serialized_start=549
-  _globals['_RESOLVEPOLICYRESPONSE']._serialized_end=603
-  _globals['_PRUNEPOLICIESREQUEST']._serialized_start=605
-  _globals['_PRUNEPOLICIESREQUEST']._serialized_end=671
-  _globals['_PRUNEPOLICIESRESPONSE']._serialized_start=673
-  _globals['_PRUNEPOLICIESRESPONSE']._serialized_end=729
-  _globals['_SETLABELREQUEST']._serialized_start=731
-  _globals['_SETLABELREQUEST']._serialized_end=847
-  _globals['_SETLABELRESPONSE']._serialized_start=849
-  _globals['_SETLABELRESPONSE']._serialized_end=893
-  _globals['_WATCHLABELREQUEST']._serialized_start=895
-  _globals['_WATCHLABELREQUEST']._serialized_end=943
-  _globals['_WATCHLABELRESPONSE']._serialized_start=945
-  _globals['_WATCHLABELRESPONSE']._serialized_end=996
-  _globals['_DOWNLOADPOLICYREQUEST']._serialized_start=998
-  _globals['_DOWNLOADPOLICYREQUEST']._serialized_end=1038
-  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_start=1040
-  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_end=1092
-  _globals['_AUDITENTRY']._serialized_start=1094
-  _globals['_AUDITENTRY']._serialized_end=1200
-  _globals['_LISTAUDITREQUEST']._serialized_start=1202
-  _globals['_LISTAUDITREQUEST']._serialized_end=1259
-  _globals['_LISTAUDITRESPONSE']._serialized_start=1261
-  _globals['_LISTAUDITRESPONSE']._serialized_end=1342
-  _globals['_REGISTRYSERVICE']._serialized_start=1345
-  _globals['_REGISTRYSERVICE']._serialized_end=1876
+  _globals['_GETCONFIGURATIONREQUEST']._serialized_start=497
+  _globals['_GETCONFIGURATIONREQUEST']._serialized_end=550
+  _globals['_GETCONFIGURATIONRESPONSE']._serialized_start=553
+  _globals['_GETCONFIGURATIONRESPONSE']._serialized_end=739
+  _globals['_RESOLVEPOLICYREQUEST']._serialized_start=741
+  _globals['_RESOLVEPOLICYREQUEST']._serialized_end=791
+  _globals['_RESOLVEPOLICYRESPONSE']._serialized_start=793
+  _globals['_RESOLVEPOLICYRESPONSE']._serialized_end=847
+  _globals['_PRUNEPOLICIESREQUEST']._serialized_start=849
+  _globals['_PRUNEPOLICIESREQUEST']._serialized_end=915
+  _globals['_PRUNEPOLICIESRESPONSE']._serialized_start=917
+  _globals['_PRUNEPOLICIESRESPONSE']._serialized_end=973
+  _globals['_SETLABELREQUEST']._serialized_start=975
+  _globals['_SETLABELREQUEST']._serialized_end=1091
+  _globals['_SETLABELRESPONSE']._serialized_start=1093
+  _globals['_SETLABELRESPONSE']._serialized_end=1137
+  _globals['_WATCHLABELREQUEST']._serialized_start=1139
+  _globals['_WATCHLABELREQUEST']._serialized_end=1187
+  _globals['_WATCHLABELRESPONSE']._serialized_start=1189
+  _globals['_WATCHLABELRESPONSE']._serialized_end=1240
+  _globals['_DOWNLOADPOLICYREQUEST']._serialized_start=1242
+  _globals['_DOWNLOADPOLICYREQUEST']._serialized_end=1282
+  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_start=1284
+  _globals['_DOWNLOADPOLICYRESPONSE']._serialized_end=1336
+  _globals['_AUDITENTRY']._serialized_start=1338
+  _globals['_AUDITENTRY']._serialized_end=1444
+  _globals['_LISTAUDITREQUEST']._serialized_start=1446
+  _globals['_LISTAUDITREQUEST']._serialized_end=1503
+  _globals['_LISTAUDITRESPONSE']._serialized_start=1505
+  _globals['_LISTAUDITRESPONSE']._serialized_end=1586
+  _globals['_REGISTRYSERVICE']._serialized_start=1589
+  _globals['_REGISTRYSERVICE']._serialized_end=2207
 # @@protoc_insertion_point(module_scope)

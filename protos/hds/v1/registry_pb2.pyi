@@ -52,6 +52,36 @@ class ListPoliciesResponse(_message.Message):
     next_page_token: str
     def __init__(self, policies: _Optional[_Iterable[_Union[PolicyRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class GetConfigurationRequest(_message.Message):
+    __slots__ = ("name", "task")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    task: str
+    def __init__(self, name: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
+
+class GetConfigurationResponse(_message.Message):
+    __slots__ = ("version", "task", "seed", "algorithm", "dynamics_model", "learned_fraction", "code", "config", "parent")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    DYNAMICS_MODEL_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    task: str
+    seed: int
+    algorithm: str
+    dynamics_model: str
+    learned_fraction: float
+    code: str
+    config: str
+    parent: str
+    def __init__(self, version: _Optional[str] = ..., task: _Optional[str] = ..., seed: _Optional[int] = ..., algorithm: _Optional[str] = ..., dynamics_model: _Optional[str] = ..., learned_fraction: _Optional[float] = ..., code: _Optional[str] = ..., config: _Optional[str] = ..., parent: _Optional[str] = ...) -> None: ...
+
 class ResolvePolicyRequest(_message.Message):
     __slots__ = ("name", "task")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -59,6 +59,11 @@ class RegistryServiceStub(object):
                 request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyRequest.SerializeToString,
                 response_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyResponse.FromString,
                 _registered_method=True)
+        self.GetConfiguration = channel.unary_unary(
+                '/hds.v1.RegistryService/GetConfiguration',
+                request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.GetConfigurationRequest.SerializeToString,
+                response_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.GetConfigurationResponse.FromString,
+                _registered_method=True)
         self.PrunePolicies = channel.unary_unary(
                 '/hds.v1.RegistryService/PrunePolicies',
                 request_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.PrunePoliciesRequest.SerializeToString,
@@ -109,6 +114,13 @@ class RegistryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConfiguration(self, request, context):
+        """How a policy was trained, so that its training can be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PrunePolicies(self, request, context):
         """Delete the checkpoints of old policies that no label points to; their records and figures stay.
         """
@@ -150,6 +162,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ResolvePolicy,
                     request_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyRequest.FromString,
                     response_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyResponse.SerializeToString,
+            ),
+            'GetConfiguration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConfiguration,
+                    request_deserializer=protos_dot_hds_dot_v1_dot_registry__pb2.GetConfigurationRequest.FromString,
+                    response_serializer=protos_dot_hds_dot_v1_dot_registry__pb2.GetConfigurationResponse.SerializeToString,
             ),
             'PrunePolicies': grpc.unary_unary_rpc_method_handler(
                     servicer.PrunePolicies,
@@ -297,6 +314,33 @@ class RegistryService(object):
             '/hds.v1.RegistryService/ResolvePolicy',
             protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyRequest.SerializeToString,
             protos_dot_hds_dot_v1_dot_registry__pb2.ResolvePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConfiguration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hds.v1.RegistryService/GetConfiguration',
+            protos_dot_hds_dot_v1_dot_registry__pb2.GetConfigurationRequest.SerializeToString,
+            protos_dot_hds_dot_v1_dot_registry__pb2.GetConfigurationResponse.FromString,
             options,
             channel_credentials,
             insecure,

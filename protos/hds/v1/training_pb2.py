@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.hds.v1 import experience_pb2 as protos_dot_hds_dot_v1_dot_experience__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/hds/v1/training.proto\x12\x06hds.v1\x1a\x1eprotos/hds/v1/experience.proto\"z\n\x0fTrainingOptions\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\r\x12\r\n\x05label\x18\x04 \x01(\t\x12\x11\n\x04gate\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08gate_off\x18\x06 \x01(\x08\x42\x07\n\x05_gate\"J\n\x0bGateVerdict\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12\x0b\n\x03off\x18\x02 \x01(\x08\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\r\n\x05notes\x18\x04 \x03(\t\"@\n\x14StartTrainingRequest\x12(\n\x07options\x18\x01 \x01(\x0b\x32\x17.hds.v1.TrainingOptions\"1\n\x15StartTrainingResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"\xc8\x01\n\x11StartRefitRequest\x12(\n\x07options\x18\x01 \x01(\x0b\x32\x17.hds.v1.TrainingOptions\x12\x16\n\x0e\x64ynamics_model\x18\x02 \x01(\t\x12\x1d\n\x10learned_fraction\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x11.hds.v1.Selection\x12\x0f\n\x07\x64\x61ta_of\x18\x05 \x01(\t\x12\x0b\n\x03mix\x18\x06 \x01(\x08\x42\x13\n\x11_learned_fraction\".\n\x12StartRefitResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"\xcd\x03\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04kind\x18\x02 \x01(\x0e\x32\x0f.hds.v1.JobKind\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.hds.v1.JobState\x12(\n\x07options\x18\x04 \x01(\x0b\x32\x17.hds.v1.TrainingOptions\x12\r\n\x05phase\x18\x05 \x01(\t\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12\x16\n\x0epolicy_version\x18\x07 \x01(\t\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12)\n\x07metrics\x18\t \x03(\x0b\x32\x18.hds.v1.Job.MetricsEntry\x12\x16\n\x0e\x64ynamics_model\x18\n \x01(\t\x12\x18\n\x10learned_fraction\x18\x0b \x01(\x01\x12\x1f\n\x04\x64\x61ta\x18\x0c \x01(\x0b\x32\x11.hds.v1.Selection\x12!\n\x04gate\x18\r \x01(\x0b\x32\x13.hds.v1.GateVerdict\x12\r\n\x05notes\x18\x0e \x03(\t\x12\x12\n\nstarted_by\x18\x0f \x01(\t\x12\x14\n\x0cstarted_from\x18\x10 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"*\n\x0eGetJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"F\n\x10ListJobsResponse\x12\x19\n\x04jobs\x18\x01 \x03(\x0b\x32\x0b.hds.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x10\x43\x61ncelJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"-\n\x11\x43\x61ncelJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"\x1d\n\x0fWatchJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\",\n\x10WatchJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job*N\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_KIND_TRAINING\x10\x01\x12\x12\n\x0eJOB_KIND_REFIT\x10\x02*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\x9f\x03\n\x0fTrainingService\x12L\n\rStartTraining\x12\x1c.hds.v1.StartTrainingRequest\x1a\x1d.hds.v1.StartTrainingResponse\x12\x43\n\nStartRefit\x12\x19.hds.v1.StartRefitRequest\x1a\x1a.hds.v1.StartRefitResponse\x12\x37\n\x06GetJob\x12\x15.hds.v1.GetJobRequest\x1a\x16.hds.v1.GetJobResponse\x12=\n\x08ListJobs\x12\x17.hds.v1.ListJobsRequest\x1a\x18.hds.v1.ListJobsResponse\x12@\n\tCancelJob\x12\x18.hds.v1.CancelJobRequest\x1a\x19.hds.v1.CancelJobResponse\x12?\n\x08WatchJob\x12\x17.hds.v1.WatchJobRequest\x1a\x18.hds.v1.WatchJobResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/hds/v1/training.proto\x12\x06hds.v1\x1a\x1eprotos/hds/v1/experience.proto\"\x9d\x01\n\x0fTrainingOptions\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\r\x12\r\n\x05label\x18\x04 \x01(\t\x12\x11\n\x04gate\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08gate_off\x18\x06 \x01(\x08\x12\x11\n\talgorithm\x18\x07 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x08 \x01(\tB\x07\n\x05_gate\"J\n\x0bGateVerdict\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12\x0b\n\x03off\x18\x02 \x01(\x08\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\r\n\x05notes\x18\x04 \x03(\t\"@\n\x14StartTrainingRequest\x12(\n\x07options\x18\x01 \x01(\x0b\x32\x17.hds.v1.TrainingOptions\"1\n\x15StartTrainingResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"\xc8\x01\n\x11StartRefitRequest\x12(\n\x07options\x18\x01 \x01(\x0b\x32\x17.hds.v1.TrainingOptions\x12\x16\n\x0e\x64ynamics_model\x18\x02 \x01(\t\x12\x1d\n\x10learned_fraction\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x11.hds.v1.Selection\x12\x0f\n\x07\x64\x61ta_of\x18\x05 \x01(\t\x12\x0b\n\x03mix\x18\x06 \x01(\x08\x42\x13\n\x11_learned_fraction\".\n\x12StartRefitResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"\xcd\x03\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04kind\x18\x02 \x01(\x0e\x32\x0f.hds.v1.JobKind\x12\x1f\n\x05state\x18\x03 \x01(\x0e\x32\x10.hds.v1.JobState\x12(\n\x07options\x18\x04 \x01(\x0b\x32\x17.hds.v1.TrainingOptions\x12\r\n\x05phase\x18\x05 \x01(\t\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12\x16\n\x0epolicy_version\x18\x07 \x01(\t\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12)\n\x07metrics\x18\t \x03(\x0b\x32\x18.hds.v1.Job.MetricsEntry\x12\x16\n\x0e\x64ynamics_model\x18\n \x01(\t\x12\x18\n\x10learned_fraction\x18\x0b \x01(\x01\x12\x1f\n\x04\x64\x61ta\x18\x0c \x01(\x0b\x32\x11.hds.v1.Selection\x12!\n\x04gate\x18\r \x01(\x0b\x32\x13.hds.v1.GateVerdict\x12\r\n\x05notes\x18\x0e \x03(\t\x12\x12\n\nstarted_by\x18\x0f \x01(\t\x12\x14\n\x0cstarted_from\x18\x10 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"*\n\x0eGetJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"F\n\x10ListJobsResponse\x12\x19\n\x04jobs\x18\x01 \x03(\x0b\x32\x0b.hds.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x10\x43\x61ncelJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"-\n\x11\x43\x61ncelJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job\"\x1d\n\x0fWatchJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\",\n\x10WatchJobResponse\x12\x18\n\x03job\x18\x01 \x01(\x0b\x32\x0b.hds.v1.Job*N\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_KIND_TRAINING\x10\x01\x12\x12\n\x0eJOB_KIND_REFIT\x10\x02*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\x9f\x03\n\x0fTrainingService\x12L\n\rStartTraining\x12\x1c.hds.v1.StartTrainingRequest\x1a\x1d.hds.v1.StartTrainingResponse\x12\x43\n\nStartRefit\x12\x19.hds.v1.StartRefitRequest\x1a\x1a.hds.v1.StartRefitResponse\x12\x37\n\x06GetJob\x12\x15.hds.v1.GetJobRequest\x1a\x16.hds.v1.GetJobResponse\x12=\n\x08ListJobs\x12\x17.hds.v1.ListJobsRequest\x1a\x18.hds.v1.ListJobsResponse\x12@\n\tCancelJob\x12\x18.hds.v1.CancelJobRequest\x1a\x19.hds.v1.CancelJobResponse\x12?\n\x08WatchJob\x12\x17.hds.v1.WatchJobRequest\x1a\x18.hds.v1.WatchJobResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,42 +34,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOB_METRICSENTRY']._loaded_options = None
   _globals['_JOB_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_JOBKIND']._serialized_start=1463
-  _globals['_JOBKIND']._serialized_end=1541
-  _globals['_JOBSTATE']._serialized_start=1544
-  _globals['_JOBSTATE']._serialized_end=1698
-  _globals['_TRAININGOPTIONS']._serialized_start=72
-  _globals['_TRAININGOPTIONS']._serialized_end=194
-  _globals['_GATEVERDICT']._serialized_start=196
-  _globals['_GATEVERDICT']._serialized_end=270
-  _globals['_STARTTRAININGREQUEST']._serialized_start=272
-  _globals['_STARTTRAININGREQUEST']._serialized_end=336
-  _globals['_STARTTRAININGRESPONSE']._serialized_start=338
-  _globals['_STARTTRAININGRESPONSE']._serialized_end=387
-  _globals['_STARTREFITREQUEST']._serialized_start=390
-  _globals['_STARTREFITREQUEST']._serialized_end=590
-  _globals['_STARTREFITRESPONSE']._serialized_start=592
-  _globals['_STARTREFITRESPONSE']._serialized_end=638
-  _globals['_JOB']._serialized_start=641
-  _globals['_JOB']._serialized_end=1102
-  _globals['_JOB_METRICSENTRY']._serialized_start=1056
-  _globals['_JOB_METRICSENTRY']._serialized_end=1102
-  _globals['_GETJOBREQUEST']._serialized_start=1104
-  _globals['_GETJOBREQUEST']._serialized_end=1131
-  _globals['_GETJOBRESPONSE']._serialized_start=1133
-  _globals['_GETJOBRESPONSE']._serialized_end=1175
-  _globals['_LISTJOBSREQUEST']._serialized_start=1177
-  _globals['_LISTJOBSREQUEST']._serialized_end=1233
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1235
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1305
-  _globals['_CANCELJOBREQUEST']._serialized_start=1307
-  _globals['_CANCELJOBREQUEST']._serialized_end=1337
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1339
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1384
-  _globals['_WATCHJOBREQUEST']._serialized_start=1386
-  _globals['_WATCHJOBREQUEST']._serialized_end=1415
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1417
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1461
-  _globals['_TRAININGSERVICE']._serialized_start=1701
-  _globals['_TRAININGSERVICE']._serialized_end=2116
+  _globals['_JOBKIND']._serialized_start=1499
+  _globals['_JOBKIND']._serialized_end=1577
+  _globals['_JOBSTATE']._serialized_start=1580
+  _globals['_JOBSTATE']._serialized_end=1734
+  _globals['_TRAININGOPTIONS']._serialized_start=73
+  _globals['_TRAININGOPTIONS']._serialized_end=230
+  _globals['_GATEVERDICT']._serialized_start=232
+  _globals['_GATEVERDICT']._serialized_end=306
+  _globals['_STARTTRAININGREQUEST']._serialized_start=308
+  _globals['_STARTTRAININGREQUEST']._serialized_end=372
+  _globals['_STARTTRAININGRESPONSE']._serialized_start=374
+  _globals['_STARTTRAININGRESPONSE']._serialized_end=423
+  _globals['_STARTREFITREQUEST']._serialized_start=426
+  _globals['_STARTREFITREQUEST']._serialized_end=626
+  _globals['_STARTREFITRESPONSE']._serialized_start=628
+  _globals['_STARTREFITRESPONSE']._serialized_end=674
+  _globals['_JOB']._serialized_start=677
+  _globals['_JOB']._serialized_end=1138
+  _globals['_JOB_METRICSENTRY']._serialized_start=1092
+  _globals['_JOB_METRICSENTRY']._serialized_end=1138
+  _globals['_GETJOBREQUEST']._serialized_start=1140
+  _globals['_GETJOBREQUEST']._serialized_end=1167
+  _globals['_GETJOBRESPONSE']._serialized_start=1169
+  _globals['_GETJOBRESPONSE']._serialized_end=1211
+  _globals['_LISTJOBSREQUEST']._serialized_start=1213
+  _globals['_LISTJOBSREQUEST']._serialized_end=1269
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1271
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1341
+  _globals['_CANCELJOBREQUEST']._serialized_start=1343
+  _globals['_CANCELJOBREQUEST']._serialized_end=1373
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1375
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1420
+  _globals['_WATCHJOBREQUEST']._serialized_start=1422
+  _globals['_WATCHJOBREQUEST']._serialized_end=1451
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1453
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1497
+  _globals['_TRAININGSERVICE']._serialized_start=1737
+  _globals['_TRAININGSERVICE']._serialized_end=2152
 # @@protoc_insertion_point(module_scope)

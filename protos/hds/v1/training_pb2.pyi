@@ -33,20 +33,24 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 
 class TrainingOptions(_message.Message):
-    __slots__ = ("task", "seed", "epochs", "label", "gate", "gate_off")
+    __slots__ = ("task", "seed", "epochs", "label", "gate", "gate_off", "algorithm", "config")
     TASK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     GATE_FIELD_NUMBER: _ClassVar[int]
     GATE_OFF_FIELD_NUMBER: _ClassVar[int]
+    ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
     task: str
     seed: int
     epochs: int
     label: str
     gate: float
     gate_off: bool
-    def __init__(self, task: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., label: _Optional[str] = ..., gate: _Optional[float] = ..., gate_off: bool = ...) -> None: ...
+    algorithm: str
+    config: str
+    def __init__(self, task: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., label: _Optional[str] = ..., gate: _Optional[float] = ..., gate_off: bool = ..., algorithm: _Optional[str] = ..., config: _Optional[str] = ...) -> None: ...
 
 class GateVerdict(_message.Message):
     __slots__ = ("passed", "off", "reasons", "notes")
