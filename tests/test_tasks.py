@@ -231,9 +231,9 @@ def test_a_force_on_a_backend_without_room_for_one_is_refused() -> None:
         task.model(lambda theta, q, qd, u: jnp.zeros_like(qd), 1)
 
 
-def test_the_readmes_own_task_is_complete_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    blocks = [block.partition("```")[0] for block in readme.split("```python\n")[1:]]
+def test_the_manuals_own_task_is_complete_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs/how-to/own-task.md").read_text()
+    blocks = [block.partition("```")[0] for block in page.split("```python\n")[1:]]
     (own,) = [block for block in blocks if "brax_task" in block]
     assert len(own.splitlines()) < 60
     (tmp_path / "reach.py").write_text(own)
