@@ -12,28 +12,13 @@ import pytest
 
 from protos.hds import v1
 from tests.firmware import SOURCE, rig_file, simulated_pendulum
+from tests.manual import PAGES, ROOT, block, command
 from tests.programs import Programs, run
 from trainer.client import TrainerClient
 from trainer.learning.configuration import Configuration
 
-ROOT = Path(__file__).parent.parent
 OWN_PLANT, OWN_PENDULUM = "docs/how-to/own-plant.md", "docs/how-to/own-pendulum.md"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = {"hds-trainer": "trainer", "hds-controller": "controller", "hds-real-env": "real_env"}
-
-
-def block(page: str, beginning: str) -> str:
-    """Return the one Python block of a page that has a line that begins so."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    (found,) = [text for text in blocks if re.search(f"^{re.escape(beginning)}", text, re.MULTILINE)]
-    return found
-
-
-def command(page: str, beginning: str) -> list[str]:
-    """Return the words of the one indented command of a page that begins so."""
-    text = (ROOT / page).read_text()
-    (found,) = re.findall(rf"^ +{re.escape(beginning)}((?:[^\n]*\\\n)*[^\n]*)$", text, re.MULTILINE)
-    return found.replace("\\\n", " ").split()
 
 
 def commands() -> dict[tuple[str, ...], set[str]]:

@@ -51,7 +51,7 @@ def load_object(kind: str, name: str) -> Any:
         ValueError: the file is not beneath the current directory, fails, or does not define the object.
     """
     path, attribute = user_file(kind, name), name.rpartition(":")[2]
-    spec = importlib.util.spec_from_file_location(f"hds_{kind}_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"hds_{kind}_{path.stem}".replace(" ", "_"), path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{kind} {name!r}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)

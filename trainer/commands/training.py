@@ -72,7 +72,8 @@ class Refit:
     dynamics_model: str = "auto"
     """'auto' picks the physics that predicts held-out data best, with a network on top where that predicts
     badly; or 'friction', 'drive' (friction, motor gain, rotor), 'physics' (friction, motor gain, masses,
-    delay), 'residual', 'friction-residual', 'physics-residual', 'black-box', any of them with '-ensemble'."""
+    delay), 'residual', 'friction-residual', 'physics-residual', 'black-box', FILE.py:NAME beneath the
+    trainer's directory, any of them with '-ensemble'."""
     mix: bool = False
     """Learn from several plants as if they were one."""
     data: Data = field(default_factory=Data)

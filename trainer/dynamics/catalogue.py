@@ -11,8 +11,10 @@ from trainer.dynamics.ensemble_dynamics import EnsembleDynamics
 from trainer.dynamics.groups import DELAY, FRICTION, GAIN, MASS, ROTOR, position_names
 from trainer.dynamics.physics_dynamics import PhysicsDynamics
 from trainer.dynamics.residual_dynamics import ResidualDynamics
+from trainer.dynamics.user_dynamics import user_dynamics
 from trainer.dynamics.windows import Segment
 from trainer.tasks.task import Task
+from trainer.user_file import is_file
 
 AUTO = "auto"
 DEFAULT = "friction"
@@ -59,17 +61,24 @@ class Choice(NamedTuple):
 def load_dynamics(name: str) -> DynamicsModel:
     """Return the dynamics model `name`; empty is the default, `NAME-ensemble` an ensemble of NAME.
 
+    `FILE.py:NAME` is that of a user's file.
+
     Raises:
         ValueError: naming the choices, if there is none of that name.
     """
     name = name or DEFAULT
     base = name.removesuffix(ENSEMBLE)
-    if base not in DYNAMICS:
+    if is_file(base):
+        found: DynamicsModel = user_dynamics(base)
+    elif base in DYNAMICS:
+        found = DYNAMICS[base]
+    else:
         choices = ", ".join(DYNAMICS)
         raise ValueError(
-            f"unknown dynamics model {name!r}; choose one of: {choices}, {AUTO}, or one with {ENSEMBLE}"
+            f"unknown dynamics model {name!r}; choose one of: {choices}, {AUTO}, one with {ENSEMBLE}, or "
+            "FILE.py:NAME"
         )
-    return DYNAMICS[base] if base == name else EnsembleDynamics(DYNAMICS[base])
+    return found if base == name else EnsembleDynamics(found)
 
 
 def known_name(name: str) -> str:

@@ -152,7 +152,8 @@ class TrainingService(v1.TrainingServiceServicer):
             check_label(job.options.label)
             task = await self._tasks.load(job.options.task)
             await self._tasks.check_algorithm(job.options.algorithm)
-            job.dynamics_model = await asyncio.to_thread(_checked, job, task)
+            job.dynamics_model = await self._tasks.dynamics_name(job.dynamics_model)
+            await asyncio.to_thread(_check_configuration, job, task)
             if not 0.0 <= job.options.gate <= 1.0:
                 raise ValueError(f"the gate must be in [0, 1], or off; got {job.options.gate:g}")
             if not 0.0 <= job.learned_fraction <= 1.0:
@@ -161,14 +162,12 @@ class TrainingService(v1.TrainingServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
 
-def _checked(job: v1.Job, task: "Task") -> str:
-    """Check a job's configuration; return the full name of its dynamics model. The first call imports JAX.
+def _check_configuration(job: v1.Job, task: "Task") -> None:
+    """Check a job's configuration. The first call imports JAX.
 
     Raises:
-        ValueError: there is no such model, or an entry of the configuration is wrong.
+        ValueError: an entry is wrong.
     """
-    from trainer.dynamics.catalogue import known_name
     from trainer.jobs.hyper_parameters import configuration_of
 
     configuration_of(task, job.options.config, job.options.epochs, job.kind == v1.JOB_KIND_REFIT)
-    return known_name(job.dynamics_model)

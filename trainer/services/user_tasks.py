@@ -1,4 +1,4 @@
-"""Loads tasks and algorithms from users' files in threads, with a time-out.
+"""Loads tasks, algorithms and dynamics models from users' files in threads, with a time-out.
 
 The code of a file may sleep, compile or hang while it is loaded.
 """
@@ -20,7 +20,7 @@ THREADS = 4
 
 
 class TaskLoader:
-    """Loads tasks and algorithms by name. Belongs to one event loop."""
+    """Loads tasks, algorithms and dynamics models by name. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "task-loader")
@@ -48,6 +48,14 @@ class TaskLoader:
         """
         await self._load("algorithm", name, _algorithm)
 
+    async def dynamics_name(self, name: str) -> str:
+        """Return the full name of a dynamics model.
+
+        Raises:
+            ValueError: there is none, or it takes too long to load.
+        """
+        return await self._load("dynamics model", name, _dynamics_name)
+
     async def _load(self, kind: str, name: str, load: Callable[[str], Any]) -> Any:
         key = kind, name
         loading = self._loading.get(key)
@@ -71,3 +79,9 @@ def _algorithm(name: str) -> Any:
     from trainer.jobs.algorithms import load_algorithm  # with JAX
 
     return load_algorithm(name)
+
+
+def _dynamics_name(name: str) -> str:
+    from trainer.dynamics.catalogue import known_name  # with JAX
+
+    return known_name(name)
