@@ -33,7 +33,7 @@ class BadObservation(ValueError):
     """An observation that no policy may see."""
 
 
-def decode(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
+def decode_observation(observation: v1.Observation, policy: ServedPolicy) -> np.ndarray:
     """Return what the policy sees, x[n] or (x, u_last)[n + m], float32.
 
     Raises:
@@ -116,8 +116,8 @@ class PolicyService(v1.PolicyServiceServicer):
             return
         request = v1.Observation(x=[0.0] * policy.state_size).SerializeToString()
         observation = v1.Observation.FromString(request)
-        u = policy.act(decode(observation, policy)[None])[0].tolist()
-        if usable(u):
+        u = policy.act(decode_observation(observation, policy)[None])[0].tolist()
+        if is_valid_action(u):
             _response(observation, u, policy).SerializeToString()
 
     async def Control(
@@ -161,7 +161,7 @@ class PolicyService(v1.PolicyServiceServicer):
         except BadObservation as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         actions = np.concatenate(parts)
-        if not usable(actions.ravel().tolist()):
+        if not is_valid_action(actions.ravel().tolist()):
             await context.abort(grpc.StatusCode.INTERNAL, _not_usable(policy, actions))
         pairs = zip(request.observations, actions.tolist(), strict=True)
         return v1.ActResponse(actions=[_fields(observation, u, policy) for observation, u in pairs])
@@ -173,7 +173,7 @@ class PolicyService(v1.PolicyServiceServicer):
             BadObservation: an observation is invalid.
         """
         began = time.perf_counter()
-        x = np.stack([decode(observation, policy) for observation in observations])
+        x = np.stack([decode_observation(observation, policy) for observation in observations])
         u = await self._batcher.act_batch(policy, x)
         if self._streams:
             await asyncio.sleep((1.0 / ACT_SHARE - 1.0) * (time.perf_counter() - began))
@@ -261,7 +261,7 @@ class PolicyService(v1.PolicyServiceServicer):
                 return _error(v1.ERROR_CODE_SPEC_MISMATCH, why, observation.sequence)
             stream.fits = policy
         try:
-            x = decode(observation, policy)
+            x = decode_observation(observation, policy)
         except BadObservation as error:
             return _error(v1.ERROR_CODE_BAD_OBSERVATION, str(error), observation.sequence)
         counted, decoded = self._metrics.for_version(policy.version), time.perf_counter()
@@ -275,7 +275,7 @@ class PolicyService(v1.PolicyServiceServicer):
                 why = f"the deadline of {deadline * 1e3:g} ms passed before the observation's turn"
                 return _error(v1.ERROR_CODE_STALE, why, observation.sequence)
         values = u.tolist()
-        if not usable(values):
+        if not is_valid_action(values):
             return _error(v1.ERROR_CODE_BAD_ACTION, _not_usable(policy, u), observation.sequence)
         if self.shadow is not None:
             self.shadow.compare(stream.client, observation.sequence, x, u, policy.version)
@@ -295,7 +295,7 @@ class PolicyService(v1.PolicyServiceServicer):
         return f"no policy is loaded yet; label {self._label!r} is awaited"
 
 
-def usable(u: Iterable[float]) -> bool:
+def is_valid_action(u: Iterable[float]) -> bool:
     """Return whether all components of u are finite and in [-1, 1]."""
     for component in u:  # noqa: SIM110 - a generator takes three times as long, at every action
         if not -1.0 <= component <= 1.0:

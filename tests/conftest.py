@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.programs import Programs
+from tests.support.programs import Programs
 from trainer import compilation_cache
 
 if TYPE_CHECKING:
-    from tests.postgres import PostgreSQL
+    from tests.support.postgres import PostgreSQL
 
 compilation_cache.enable()
 
@@ -38,7 +38,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
 @pytest.fixture
 def publish(tmp_path: Path) -> Callable[..., str]:
     """Publish an untrained policy into the trainer's state below tmp_path, while no trainer runs there."""
-    from tests.published import publish_policy
+    from tests.support.published import publish_policy
 
     return lambda **wanted: publish_policy(tmp_path / "trainer", **wanted)
 
@@ -46,7 +46,7 @@ def publish(tmp_path: Path) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator["PostgreSQL"]:
     """A real PostgreSQL server; a test that needs it fails where it can't be started."""
-    from tests.postgres import PostgreSQL
+    from tests.support.postgres import PostgreSQL
 
     server = PostgreSQL()
     yield server

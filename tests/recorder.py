@@ -11,7 +11,7 @@ from pathlib import Path
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uploader import ExperienceUploader
-from tests.plain import session, transition
+from tests.support.plain import session, transition
 
 AHEAD, WAIT_S = 20_000, 0.05
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
-from tests.programs import Programs, asked
-from tests.test_controller import Stream, eventually
+from tests.support.programs import Programs, asked
+from tests.support.streams import Stream, eventually
 from trainer.client import CallFailed, TrainerClient
 from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.algorithms import load_algorithm

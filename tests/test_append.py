@@ -15,9 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from protos.hds import v1
-from tests.plain import session, transition
-from tests.programs import Programs, asked, ready
-from tests.test_trainer_service import stored
+from tests.support.plain import session, transition
+from tests.support.programs import Programs, asked, ready
+from tests.support.watermarks import stored
 from trainer.client import TrainerClient
 from trainer.store.database import audit, audit_rows, open_database, sqlite_url, writing
 
@@ -245,7 +245,7 @@ def test_a_state_directory_may_have_any_name(programs: Programs, tmp_path: Path)
 
 
 def test_the_audit_trail_says_who_and_from_where(programs: Programs, tmp_path: Path) -> None:
-    from tests.test_security import Site
+    from tests.support.sites import Site
 
     site = Site(tmp_path)
     site.client("alice", "admin", "log")

@@ -1,6 +1,5 @@
 """A disk that is slow, or full: nothing is lost, callers are told, and it goes on by itself."""
 
-import subprocess
 import sys
 import tempfile
 import threading
@@ -15,14 +14,14 @@ from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uploader import ExperienceUploader
-from tests.firmware import compiler
-from tests.hostile import Registry
-from tests.plain import session, transition
-from tests.postgres import PostgreSQL
-from tests.programs import Programs, ready
-from tests.published import publish_policy
-from tests.test_controller import Stream, eventually, served
-from tests.test_kill import stored
+from tests.support.bad_disk import built_library
+from tests.support.hostile import Registry
+from tests.support.plain import session, transition
+from tests.support.postgres import PostgreSQL
+from tests.support.programs import Programs, ready
+from tests.support.published import publish_policy
+from tests.support.stored import stored
+from tests.support.streams import Stream, eventually, served
 from trainer.client import CallFailed, TrainerClient
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
@@ -30,14 +29,6 @@ STREAMS, SLOW_MS, FLUSH_S = 16, 300, 60.0
 X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
 LARGE = 2000
 """Transitions that need room of their own, whatever PostgreSQL has set aside."""
-
-
-def built_library(directory: Path) -> Path:
-    """Return the library of bad_disk.c, for LD_PRELOAD."""
-    library, source = directory / "bad_disk.so", Path(__file__).parent / "bad_disk.c"
-    command = [*compiler(), "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
-    return library
 
 
 @pytest.fixture

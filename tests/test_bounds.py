@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from protos.hds import v1
-from tests.plain import session, transition
-from tests.programs import Programs, asked, ready
-from tests.published import TASK, publish_policy
-from tests.test_controller import eventually
+from tests.support.plain import session, transition
+from tests.support.programs import Programs, asked, ready
+from tests.support.published import TASK, publish_policy
+from tests.support.streams import eventually
 from trainer.client import CallFailed, TrainerClient
 from trainer.jobs import manager
 from trainer.services.paging import MOST_WHOLE

@@ -19,11 +19,12 @@ from protos.security.certs import make_certificates
 from protos.security.client_security import ClientSecurity
 from protos.security.tokens import add_token
 from real_env.reconnect import retryable
-from tests.plain import session, transition
-from tests.programs import Programs
-from tests.published import publish_policy
-from tests.test_controller import Stream, eventually, served
-from tests.test_security import Site, code_of
+from tests.support.kinds import kinds
+from tests.support.plain import session, transition
+from tests.support.programs import Programs
+from tests.support.published import publish_policy
+from tests.support.sites import Site, code_of
+from tests.support.streams import Stream, eventually, served
 
 X = np.zeros(4, np.float32)
 END_S = 5.0
@@ -32,7 +33,7 @@ Call = grpc.Call
 
 def open_control(channel: grpc.Channel) -> Iterator[object]:
     requests: queue.SimpleQueue[v1.ControlRequest | None] = queue.SimpleQueue()
-    from tests.test_controller import PLANT
+    from tests.support.streams import PLANT
 
     requests.put(v1.ControlRequest(hello=v1.Hello(plant=PLANT)))
     return v1.PolicyServiceStub(channel).Control(iter(requests.get, None))
@@ -114,18 +115,6 @@ def token_of(site: Site, name: str, *rights: str) -> ClientSecurity:
 def revoke(site: Site, name: str) -> None:
     entries = site.tokens.read_text().split("\n\n")
     site.tokens.write_text("\n\n".join(e for e in entries if f'"{name}"' not in e))
-
-
-def kinds() -> dict[str, tuple[bool, bool]]:
-    """Of every call of the wire, whether it streams requests and responses."""
-    files = (v1.DescribeRequest, v1.AppendRequest, v1.StartRefitRequest, v1.ListPoliciesRequest)
-    services = [service for kind in files for service in kind.DESCRIPTOR.file.services_by_name.values()]
-    found = {
-        f"/{service.full_name}/{method.name}": (method.client_streaming, method.server_streaming)
-        for service in services
-        for method in service.methods
-    }
-    return found | {"/grpc.health.v1.Health/Check": (False, False)}
 
 
 def outcome(channel: grpc.Channel, method: str) -> grpc.StatusCode:

@@ -20,10 +20,10 @@ from protos.hds import v1
 from protos.security.certs import make_certificates
 from protos.security.client_security import ClientSecurity
 from protos.security.expiry import AGAIN_S, ExpiryWatch
-from tests.programs import STILL, Programs, free_port, kill, run
-from tests.published import publish_policy
-from tests.test_controller import Stream, eventually, served
-from tests.test_security import Site
+from tests.support.programs import STILL, Programs, free_port, kill, run
+from tests.support.published import publish_policy
+from tests.support.sites import Site
+from tests.support.streams import Stream, eventually, served
 
 X = np.zeros(4, np.float32)
 DAY_S = 86_400.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import run
+from tests.support.programs import run
 
 SWING = Path(__file__).parent / "plants" / "swing.py"
 MOVE = ["--move", "--yes", "--limits.action", "0.5", "--limits.state", "10", "400"]

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.published import SPEC, export_policy, metadata, parameters
+from tests.support.published import SPEC, export_policy, metadata, parameters
 from trainer.checkpoint.manifest import CorruptCheckpoint
 from trainer.checkpoint.reader import read_item, read_policy
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import Programs, run
-from trainer.report.experience import experience_rows
+from tests.support.programs import Programs, run
+from trainer.report.experience_table import experience_rows
 from trainer.report.lines import row
 
 MODULES = {

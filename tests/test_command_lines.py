@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protos.hds import v1
-from tests.programs import STILL, Programs, free_port, kill, ready, run
+from tests.support.programs import STILL, Programs, free_port, kill, ready, run
 from trainer.client import TrainerClient
 from trainer.processes import Program
 

@@ -19,9 +19,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos.hds import v1
-from tests.programs import START_S, STILL, Programs, free_port, ready, run
-from tests.published import SPEC, parameters, publish_policy
-from tests.test_controller import PLANT, Stream, eventually, move, served
+from tests.support.programs import START_S, STILL, Programs, free_port, ready, run
+from tests.support.published import SPEC, parameters, publish_policy
+from tests.support.streams import PLANT, Stream, eventually, move, served
 
 X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
 

@@ -15,10 +15,10 @@ import pytest
 from gymnasium import spaces
 
 from tests.pendulum_logs import swing
-from tests.test_damaged_files import damaged, files_of
-from tests.test_damaged_files import older as older_export
-from tests.test_damaged_files import recordings as exported
-from tests.test_minari import buffer, dataset
+from tests.support.damage import damaged, files_of
+from tests.support.damage import older as older_export
+from tests.support.damage import recordings as exported
+from tests.support.minari_data import buffer, dataset
 from trainer.dynamics.windows import Segment
 from trainer.logs.log_format import default_format
 from trainer.tasks import load_task

@@ -11,8 +11,8 @@ from real_env.fallback import FALLBACKS
 from real_env.fault_injection import Faults, FaultyPlant
 from real_env.limits import Limits
 from real_env.plant import Reading
-from tests.driving import drive_episode
-from tests.test_episode import Cart
+from tests.support.carts import Cart
+from tests.support.driving import drive_episode
 
 DT_NS = 40_000_000
 EPISODES, MANY, STEPS = 10, 334, 1000

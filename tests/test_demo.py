@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import Programs, run
+from tests.support.programs import Programs, run
 
 ROUND_KEYS = {
     "round", "policy_version", "real_seconds", "real_success", "real_cost", "simulation_success",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from real_env.events import Events
-from tests.programs import STILL, Programs, run
+from tests.support.programs import STILL, Programs, run
 
 
 def test_events_of_many_threads_never_share_a_line(capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.postgres import PostgreSQL
+from tests.support.postgres import PostgreSQL
 from trainer.services.group_commit import GroupCommit
 from trainer.store.database import StoreUnavailable, audit_rows, open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
@@ -279,7 +279,7 @@ def test_the_migrations_lead_to_the_tables_that_the_code_knows(database: str | s
 def test_a_database_of_a_newer_version_is_left_alone(database: str | sa.URL) -> None:
     with open_database(database).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0005'"):
+    with pytest.raises(OSError, match="has the schema '9999'; this version of HDS knows up to '0006'"):
         open_database(database)
 
 

@@ -10,8 +10,8 @@ from real_env.episode import LoopSettings
 from real_env.fallback import FALLBACKS
 from real_env.fault_injection import Faults, FaultyPlant
 from real_env.plant import PlantSpec, Reading
-from tests.driving import drive_episode
-from tests.programs import run
+from tests.support.driving import drive_episode
+from tests.support.programs import run
 
 
 class Counter:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from protos.hds import v1
 from tests.fuzzing import messages
-from tests.programs import Programs, ready
-from tests.published import TASK, publish_policy
-from tests.test_controller import PLANT, Stream, eventually, served
+from tests.support.programs import Programs, ready
+from tests.support.published import TASK, publish_policy
+from tests.support.streams import PLANT, Stream, eventually, served
 
 FILES = (v1.DescribeRequest, v1.AppendRequest, v1.StartRefitRequest, v1.ListPoliciesRequest)
 METHODS: dict[str, Any] = {

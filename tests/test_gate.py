@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
-from tests.plain import session, transition
-from tests.programs import Programs, asked, ready
+from tests.support.plain import session, transition
+from tests.support.programs import Programs, asked, ready
 from trainer.client import CallFailed, TrainerClient
 from trainer.commands.gating import GateRefused, check_labelled, labelled
 from trainer.dynamics.catalogue import load_dynamics
@@ -84,7 +84,7 @@ def test_surviving_is_better_than_ending_early_at_little_cost() -> None:
 
 
 def test_a_fit_is_compared_with_both_references_start_by_start() -> None:
-    from tests.test_contradictions import recorded
+    from tests.support.pendulum_motion import recorded
 
     motions = [recorded(0)]
     found = load_dynamics("friction").fit(TASK, motions, jax.random.key(0), lambda share: None).errors[0.5]

@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import itertools
 
 import jax
@@ -7,73 +6,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.support.parking import CONFIG, EPOCHS, SPEC, STARTS, TASK, VALUE, learner, push, soon
 from trainer.compilation import ONCE, compiled, side_by_side
-from trainer.learning.compiled_pods import Compiled, compiled_pods
-from trainer.learning.configuration import HDSConfig, PODSConfig, TrainingConfig
+from trainer.learning.compiled_pods import compiled_pods
+from trainer.learning.configuration import HDSConfig, TrainingConfig
 from trainer.learning.direction import gauss_newton, gradient
-from trainer.learning.evaluation import evaluate, score
+from trainer.learning.evaluation import evaluate, evaluate_episode
 from trainer.learning.hds import HDS, mixture, schedule
 from trainer.learning.labels import along_trajectory
 from trainer.learning.pods import PODS
 from trainer.learning.pods_state import PODSState
 from trainer.learning.search import annealing, line_search
-from trainer.learning.starts import exploring_starts, reset_starts
+from trainer.learning.starts import exploring_starts
 from trainer.learning.training import train
-from trainer.learning.value import ValueSpec
 from trainer.policy.features import FeatureSpec
-from trainer.policy.network import PolicySpec
-from trainer.tasks.task import Task
-
-DT = 0.1
-FEATURES = FeatureSpec(2, (), (1.0, 1.0))
-
-
-def push(theta: jax.Array, x: jax.Array, u: jax.Array) -> jax.Array:
-    """Return the next state of a unit mass; theta is its viscous friction."""
-    return jnp.stack([x[0] + DT * x[1], x[1] + DT * (2.0 * u[0] - theta * x[1])])
-
-
-def no_model(force: object, substeps: int) -> None:
-    raise NotImplementedError
-
-
-TASK = Task(
-    name="park",
-    state_names=("place [m]", "velocity [m/s]"),
-    action_names=("push [2 N]",),
-    control_dt=DT,
-    episode_steps=60,
-    features=FEATURES,
-    residual=lambda x, u: jnp.stack([x[0], 0.3 * x[1], 0.1 * u[0]]),
-    terminated=lambda x: jnp.abs(x[0]) > 4.0,
-    reset=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
-    explore=lambda key: jax.random.uniform(key, (2,), minval=-2.0, maxval=2.0),
-    success=lambda x: jnp.all(jnp.abs(x[-10:, 0]) < 0.1),
-    model=no_model,  # pyright: ignore[reportArgumentType]
-)
-SPEC = PolicySpec(FEATURES, (32, 32), 1)
-CONFIG = PODSConfig(batch=32, horizon=8, regression_steps=60, minibatch=128)
-STARTS = reset_starts(TASK)
-VALUE = ValueSpec(FEATURES, (32, 32), 4)
-
 
 GAUSS_NEWTON, FULL_STEP = gauss_newton(0.1), annealing((1.0,))
 JUDGE = compiled(evaluate(TASK, push, SPEC), ONCE)
-
-
-EPOCHS = 250
-
-
-def soon(parts: PODS, epochs: int = EPOCHS) -> HDS:
-    """Return `parts`, compiled with the least work: that is what takes long here, not their few epochs."""
-    made = Compiled(*(compiled(part, ONCE) for part in (parts.init, parts.improve, parts.regress)))
-    return HDS(parts, made, HDSConfig(), epochs)
-
-
-@functools.cache
-def learner(find_direction: object, search: object, epochs: int = EPOCHS) -> HDS:
-    parts = PODS(TASK, push, SPEC, VALUE, STARTS, find_direction, search, along_trajectory, CONFIG)  # pyright: ignore[reportArgumentType]
-    return soon(parts, epochs)
 
 
 @pytest.mark.parametrize(
@@ -263,5 +212,5 @@ def test_an_episode_that_left_the_safe_set_starts_anew_though_it_came_back() -> 
 @pytest.mark.parametrize("spoilt", [jnp.nan, 5.0], ids=["not finite", "terminated in between"])
 def test_an_episode_that_broke_or_terminated_is_no_success_whatever_follows(spoilt: float) -> None:
     x, u = jnp.zeros((61, 2)), jnp.zeros((60, 1))
-    assert score(TASK, x, u).success
-    assert not score(TASK, x.at[20, 0].set(spoilt), u).success
+    assert evaluate_episode(TASK, x, u).success
+    assert not evaluate_episode(TASK, x.at[20, 0].set(spoilt), u).success

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.pendulum_logs import DRY, GAIN, ROTOR, noisy, swing, write
-from tests.programs import asked, run
+from tests.support.programs import asked, run
 
 
 def fit(logs: list[Path], out: Path) -> list[str]:

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 from protos.hds import v1
-from tests.plain import TASK, session, transition
-from tests.programs import Programs, asked
+from tests.support.plain import TASK, session, transition
+from tests.support.programs import Programs, asked
 from trainer.client import TrainerClient
 from trainer.transfer import mcap_file
 from trainer.transfer.recording import Recording

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
-from tests.plain import session, transition
-from tests.programs import Programs, free_port, kill, ready
-from tests.published import TASK
+from tests.support.plain import session, transition
+from tests.support.programs import Programs, free_port, kill, ready
+from tests.support.published import TASK
 from trainer.checkpoint.reader import read_item
 from trainer.client import CallFailed, TrainerClient
 from trainer.jobs.manager import JobManager

@@ -12,28 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool, SpoolFull
 from real_env.uploader import ExperienceUploader
-from tests.plain import session, transition
-from tests.programs import STILL, Programs, free_port, kill, run
+from tests.support.plain import session, transition
+from tests.support.programs import STILL, Programs, free_port, kill, run
+from tests.support.stored import stored
 from trainer.client import TrainerClient
 from trainer.store.database import open_database
 from trainer.store.schema import SESSIONS, TRANSITIONS
 
 FLUSH_S = 120.0
-
-
-def stored(database: str) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    with open_database(database).connect() as connection:
-        query = sa.select(TRANSITIONS.c.session, TRANSITIONS.c.sequence)
-        for name, sequence in connection.execute(query.order_by(*query.selected_columns)):
-            found.setdefault(name, []).append(sequence)
-    return found
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.slow)])

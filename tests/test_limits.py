@@ -13,9 +13,9 @@ from real_env.excitation import Excitation
 from real_env.fallback import FALLBACKS
 from real_env.limits import Limits
 from real_env.plant import PlantSpec, Reading
-from tests.driving import drive_episode
-from tests.programs import STILL, run
-from tests.test_episode import Cart, Scripted, drive, good
+from tests.support.carts import Cart, Scripted, drive, good
+from tests.support.driving import drive_episode
+from tests.support.programs import STILL, run
 
 SPEC = PlantSpec("cart", ("x [m]", "v [m/s]"), ("push",), 0.04, {})
 

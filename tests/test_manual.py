@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from protos.hds import v1
-from tests.firmware import SOURCE, rig_file, simulated_pendulum
-from tests.manual import PAGES, ROOT, block, command
-from tests.programs import Programs, run
+from tests.support.firmware import SOURCE, rig_file, simulated_pendulum
+from tests.support.manual import PAGES, ROOT, block, command
+from tests.support.programs import Programs, driven, run
 from trainer.client import TrainerClient
 from trainer.learning.configuration import Configuration
 
@@ -96,12 +96,14 @@ def test_the_manuals_own_plant_is_driven_by_a_policy_without_a_miss_that_it_is_t
     rig = tmp_path / "my_rig.py"
     rig.write_text(block(OWN_PLANT, "class MyRig:"))
     spool = ["--spool", str(tmp_path / "spool.sqlite")]
-    driven = run(
-        "real_env", "run", "--plant", f"{rig}:MyRig", "--collect", "3", "--trainer", trainer,
-        "--controller", controller, *spool,
+    done = driven(
+        "run", "--plant", f"{rig}:MyRig", "--collect", "3", "--trainer", trainer, "--controller", controller,
+        *spool,
     )  # fmt: skip
-    assert driven.returncode == 0, driven.stderr
-    assert sum(e.steps for e in TrainerClient(trainer).episodes("", v1.PURPOSE_COLLECT)) == 75
+    assert done.returncode == 0, done.stderr
+    client = TrainerClient(trainer)
+    last = client.sessions(v1.Selection())[-1].session.id
+    assert sum(e.steps for e in client.episodes(last, v1.PURPOSE_COLLECT)) == 75
 
 
 def test_the_manuals_first_episode_with_the_simulated_pendulum_works_as_printed(
@@ -114,9 +116,11 @@ def test_the_manuals_first_episode_with_the_simulated_pendulum_works_as_printed(
         words = command(OWN_PENDULUM, "hds-real-env run --plant serial:rig.toml")
         words = ["run", "--plant", f"serial:{tmp_path / 'rig.toml'}", *words]
         words += ["--trainer", trainer, "--controller", controller, "--spool", str(tmp_path / "s.sqlite")]
-        driven = run("real_env", *words)
-    assert driven.returncode == 0, driven.stderr
-    assert sum(e.steps for e in TrainerClient(trainer).episodes("", v1.PURPOSE_COLLECT)) == 125
+        done = driven(*words)
+    assert done.returncode == 0, done.stderr
+    client = TrainerClient(trainer)
+    last = client.sessions(v1.Selection())[-1].session.id
+    assert sum(e.steps for e in client.episodes(last, v1.PURPOSE_COLLECT)) == 125
 
 
 def test_the_manuals_command_compiles_the_simulated_pendulum() -> None:

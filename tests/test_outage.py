@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from protos.hds import v1
-from tests.programs import START_S, STILL, Programs, free_port, kill, run
-from tests.test_controller import eventually
+from tests.support.programs import START_S, STILL, Programs, free_port, kill, run
+from tests.support.streams import eventually
 from trainer.client import CallFailed, TrainerClient
 
 

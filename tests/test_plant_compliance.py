@@ -12,9 +12,9 @@ from real_env.fault_injection import Faults, FaultyPlant
 from real_env.plant import Plant, Reading
 from real_env.plants import make_plant
 from real_env.plants.replay import ReplayPlant
-from tests.firmware import rig_file, simulated_pendulum
-from tests.programs import STILL
-from tests.test_guard import Machine
+from tests.support.firmware import rig_file, simulated_pendulum
+from tests.support.machine import Machine
+from tests.support.programs import STILL
 
 
 class TestBraxFriction(PlantCompliance):

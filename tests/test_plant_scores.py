@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.event import listen
 from sqlalchemy.exc import OperationalError
 
-from tests.test_episode_list import SESSION, Reads, rows
+from tests.support.transitions import SESSION, Reads, rows
 from trainer.services.plant_scores import PlantScores
 from trainer.services.scoring import Scorer
 from trainer.store.database import StoreUnavailable, open_database

@@ -15,9 +15,9 @@ from real_env.fallback import FALLBACKS
 from real_env.plants import make_plant
 from real_env.plants.gymnasium_env import GymnasiumPlant
 from real_env.plants.mujoco_model import MujocoPlant, cart_pole
-from tests.driving import drive_episode
-from tests.programs import Programs, run
-from tests.test_readings import Half
+from tests.support.driving import drive_episode
+from tests.support.half import Half
+from tests.support.programs import Programs, run
 from trainer.client import TrainerClient
 
 HANGING = np.array([0.0, np.pi, 0.0, 0.0])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from protos.hds import v1
-from tests.hostile import Registry
-from tests.programs import Programs, ready
-from tests.published import publish_policy
-from tests.test_controller import Stream, eventually, served
+from tests.support.hostile import Registry
+from tests.support.programs import Programs, ready
+from tests.support.published import publish_policy
+from tests.support.streams import Stream, eventually, served
 
 X = np.array([0.1, 2.0, 0.3, -1.0], np.float32)
 

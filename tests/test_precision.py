@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import jax, jax.numpy as jnp
 import numpy as np
-from tests.test_hds import CONFIG, learner
+from tests.support.parking import CONFIG, learner
 from trainer.dynamics.physics_dynamics import PhysicsDynamics
 from trainer.dynamics.windows import Segment
 from trainer.compilation import ONCE, compiled

@@ -13,7 +13,8 @@ from real_env.episode import LoopSettings, Stopped
 from real_env.fallback import FALLBACKS
 from real_env.plant import NoReading, PlantSpec, Reading
 from real_env.readings import checked
-from tests.driving import drive_episode
+from tests.support.driving import drive_episode
+from tests.support.half import Half
 
 SPEC = PlantSpec("rig", ("q [m]", "p [rad]", "v [m/s]", "w [rad/s]"), ("push",), 0.04, {})
 SOUND = np.array([0.1, 3.0, 0.2, -0.3], np.float32)
@@ -64,14 +65,6 @@ class Rig:
 
     def close(self) -> None:
         self.commands.append(0.0)
-
-
-class Half:
-    """Answers 0.5."""
-
-    def act(self, observation: v1.Observation, until_ns: int) -> v1.Action | Miss:
-        del until_ns
-        return v1.Action(sequence=observation.sequence, u=[0.5], policy_version="v1")
 
 
 class Silent:

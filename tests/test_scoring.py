@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainer.learning.evaluation import score
+from trainer.learning.evaluation import evaluate_episode
 from trainer.services.scoring import Scorer, _cost, _success, score_episode
 from trainer.store.records import EVALUATE, RecordedEpisode
 from trainer.tasks import load_task
@@ -29,7 +29,7 @@ def episode(steps: int, worst: float = 0.0, ended: bool = True) -> RecordedEpiso
 @pytest.mark.parametrize("worst", [0.0, 2.0, np.nan])
 def test_an_episode_costs_what_it_would_if_nothing_were_added_to_it(task, steps: int, worst: float) -> None:
     one = episode(steps, worst=worst)
-    expected, found = score(task, jnp.array(one.x), jnp.array(one.u)), score_episode(one, task)
+    expected, found = evaluate_episode(task, jnp.array(one.x), jnp.array(one.u)), score_episode(one, task)
     np.testing.assert_allclose(found.cost, expected.cost, rtol=1e-5)
     assert found.success == (bool(expected.success) and steps >= task.episode_steps)
     assert found.judged == (steps >= task.episode_steps)

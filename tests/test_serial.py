@@ -18,7 +18,7 @@ from real_env.plant import NoReading, PlantLost
 from real_env.plants import make_plant, serial_frames
 from real_env.plants.serial_frames import DRIVE, HELLO, INFO, POLL, READING, RESET, Frame, FrameParser, encode
 from real_env.plants.serial_line import SerialPlant, read_rig
-from tests.firmware import protocol_library, rig_file, simulated_pendulum
+from tests.support.firmware import protocol_library, rig_file, simulated_pendulum
 
 COMMANDS = {HELLO: 0, RESET: 0, DRIVE: 4, POLL: 0}
 ANSWERS = {INFO: 4, READING: 24}

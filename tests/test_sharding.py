@@ -9,7 +9,7 @@ PROGRAM = """
 import json
 import jax, jax.numpy as jnp, numpy as np
 from trainer.learning.sharding import batch_mesh, shard
-from tests.test_hds import CONFIG, learner
+from tests.support.parking import CONFIG, learner
 from trainer.learning.direction import gauss_newton
 from trainer.learning.search import line_search
 

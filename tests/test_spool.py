@@ -19,9 +19,9 @@ from real_env import spool as spool_module
 from real_env import uploader as uploader_module
 from real_env.spool import TOGETHER, Spool, SpoolFull
 from real_env.uploader import GATHER_S, LARGEST_BYTES, ExperienceUploader, SessionRejected
-from tests.plain import NAMES, session, transition
-from tests.programs import STILL, Programs, run
-from tests.test_trainer_service import stored
+from tests.support.plain import NAMES, session, transition
+from tests.support.programs import STILL, Programs, run
+from tests.support.watermarks import stored
 
 FLUSH_S = 30.0
 

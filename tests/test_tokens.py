@@ -7,7 +7,7 @@ import pytest
 from protos.security.client_security import ClientSecurity
 from protos.security.followed_file import FollowedFile
 from protos.security.tokens import read_grants
-from tests.programs import run
+from tests.support.programs import run
 
 
 def test_certificates_and_tokens_are_never_overwritten_and_kept_from_others(tmp_path: Path) -> None:

@@ -16,18 +16,13 @@ from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uploader import ExperienceUploader, SessionRejected
-from tests.plain import session, transition
-from tests.postgres import PostgreSQL
-from tests.programs import Programs, free_port, kill, ready
-from tests.published import TASK
+from tests.support.plain import session, transition
+from tests.support.postgres import PostgreSQL
+from tests.support.programs import Programs, free_port, kill, ready
+from tests.support.published import TASK
+from tests.support.watermarks import stored
 from trainer.client import CallFailed, TrainerClient
 from trainer.server import NICENESS
-
-
-def stored(address: str, name: str = "s1") -> list[int]:
-    client = TrainerClient(address)
-    episodes = client.episodes(name, v1.PURPOSE_UNSPECIFIED)
-    return [row.sequence for e in episodes for row in client.transitions(name, e.episode)]
 
 
 @pytest.mark.skipif(not hasattr(os, "getpriority"), reason="the system has no niceness")

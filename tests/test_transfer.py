@@ -22,8 +22,8 @@ from minari.data_collector import EpisodeBuffer
 
 from protos.hds import v1
 from tests.pendulum_logs import noisy, swing, write
-from tests.plain import session
-from tests.programs import Programs, asked
+from tests.support.plain import session
+from tests.support.programs import Programs, asked
 from trainer.client import TrainerClient
 from trainer.transfer.exchange import recordings
 

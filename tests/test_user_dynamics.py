@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.manual import block
+from tests.support.manual import block
 from trainer.compilation import ONCE, compiled
 from trainer.dynamics.catalogue import known_name, load_dynamics
 from trainer.dynamics.windows import Segment

@@ -13,8 +13,8 @@ import pytest
 
 from protos.hds import v1
 from tests.plants.unruly import MODES, SOUND_STEPS
-from tests.programs import Programs
-from tests.published import publish_policy
+from tests.support.programs import Programs
+from tests.support.published import publish_policy
 from trainer.client import TrainerClient
 
 UNRULY = f"{Path(__file__).parent / 'plants' / 'unruly.py'}:Unruly"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from protos.hds import v1
-from tests.programs import STILL, Programs
+from tests.support.programs import STILL, Programs
 from trainer.client import TrainerClient
 
 ROOT = Path(__file__).parent.parent

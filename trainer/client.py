@@ -79,6 +79,14 @@ class TrainerClient:
             raise CallFailed(f"job {job_id} {state}{why}")
         return job
 
+    def epochs(self, job_id: str) -> Iterator[v1.Epoch]:
+        """Yield the figures of every epoch of a job, until it has ended."""
+        try:
+            for response in self.training.WatchJob(v1.WatchJobRequest(id=job_id, curves=True)):
+                yield from response.epochs
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+
     def job(self, job_id: str) -> v1.Job:
         """Return one job."""
         response = self.call(self.training.GetJob, v1.GetJobRequest(id=job_id))

@@ -40,7 +40,9 @@ TRIES = 3
 BITS_PER_BYTE = 10
 HELLO_S = 3.0
 STALL_SHARE = 0.3
-"""A reading that is not there this share of the control step after the tick is given up."""
+"""A reading that is not there this share of the control step after the tick is given up,"""
+LATEST_SHARE = 0.1
+"""or, if the question was late, this share after the question."""
 WRITE_S = 0.5
 
 
@@ -177,11 +179,12 @@ class SerialPlant:
             PlantLost: the port is gone.
         """
         self._write(Frame(DRIVE, 0, self._sequence, self._command.pack(*map(float, command))))
-        self._next_s += self._rig.control_dt
+        dt, now_s = self._rig.control_dt, time.monotonic()
+        self._next_s += dt
+        by_s = max(self._next_s, now_s) + STALL_SHARE * dt
         while (left := self._next_s - self._lead_s - time.monotonic()) > 0.0:
             time.sleep(left)
-        by_s = max(self._next_s, time.monotonic()) + STALL_SHARE * self._rig.control_dt
-        frame = self._answer(POLL, READING, by_s)
+        frame = self._answer(POLL, READING, max(by_s, time.monotonic() + LATEST_SHARE * dt))
         if frame is None:
             raise NoReading(f"no reading came from {self._rig.port} in time")
         return self._reading(frame)

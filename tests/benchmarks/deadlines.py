@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from protos.hds import v1
-from tests.programs import Programs, ready
-from tests.published import TASK, publish_policy
+from tests.support.programs import Programs, ready
+from tests.support.published import TASK, publish_policy
 from trainer.client import TrainerClient
 
 PLANT = f"{Path(__file__).parent.parent / 'plants' / 'timed.py'}:Timed"

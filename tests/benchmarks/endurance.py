@@ -35,8 +35,8 @@ import numpy as np
 from controller.bench import LoadTarget, load_target, paced, saturated
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
-from tests.programs import Programs
-from tests.published import SPEC, parameters, publish_policy
+from tests.support.programs import Programs
+from tests.support.published import SPEC, parameters, publish_policy
 from trainer import compilation_cache
 from trainer.policy.network import PolicySpec
 

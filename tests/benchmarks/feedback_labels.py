@@ -23,7 +23,7 @@ from trainer.dynamics.catalogue import load_dynamics
 from trainer.jobs.hyper_parameters import SIMULATION_EPOCHS
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.learning.configuration import Configuration
-from trainer.learning.evaluation import score
+from trainer.learning.evaluation import evaluate_episode
 from trainer.learning.hds import make_hds, mixture, schedule
 from trainer.learning.labels import MakeTargets, along_trajectory, around_trajectory
 from trainer.learning.trajectory import rollout
@@ -57,7 +57,7 @@ def noisy_plant(parts: Learner) -> Callable[[Any], Found]:
         action = level * ACTION_NOISE * jax.random.normal(key_action, (task.episode_steps, 1))
         law = lambda t, x: parts.policy.apply(policy, x + sensor[t]) + action[t]  # noqa: E731
         trajectory = rollout(model, nothing, law, task.reset(key_start), task.episode_steps)
-        return score(task, trajectory.x, trajectory.u)
+        return evaluate_episode(task, trajectory.x, trajectory.u)
 
     episodes = jax.jit(jax.vmap(jax.vmap(episode, (None, None, 0)), (None, 0, None)))
     keys = jax.random.split(jax.random.key(5), EPISODES)

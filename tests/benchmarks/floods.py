@@ -28,11 +28,11 @@ import numpy as np
 
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
-from tests.programs import Programs
-from tests.published import TASK, publish_policy
-from tests.test_callers import kinds
-from tests.test_controller import PLANT
-from tests.test_security import Site
+from tests.support.kinds import kinds
+from tests.support.programs import Programs
+from tests.support.published import TASK, publish_policy
+from tests.support.sites import Site
+from tests.support.streams import PLANT
 
 AT_A_TIME, CHANNELS = 2_000, 25
 HERTZ, QUIET_S, FLOOD_S, SETTLE_S = 100.0, 10.0, 12.0, 2.0

@@ -35,7 +35,7 @@ from trainer.dynamics.dynamics_model import Fit
 from trainer.dynamics.windows import Segment
 from trainer.jobs.learner import Learner, learner, stacked
 from trainer.jobs.request import Progress
-from trainer.learning.evaluation import score
+from trainer.learning.evaluation import evaluate_episode
 from trainer.learning.hds import NETWORKS
 from trainer.learning.training import Best
 from trainer.models.friction import Friction
@@ -140,7 +140,7 @@ def judge(plant: StudyPlant, parts: Learner, best: Best) -> tuple[float, float, 
     spread = np.random.default_rng(1).uniform(-START_SPREAD, START_SPREAD, (EPISODES, 4))
     silent = np.zeros((parts.task.episode_steps, EPISODES, 1))
     x, _, u = drive(plant, parts, best.policy, START + spread, silent, jax.random.key(99))
-    found = jax.vmap(lambda x, u: score(parts.task, x, u))(x, u)
+    found = jax.vmap(lambda x, u: evaluate_episode(parts.task, x, u))(x, u)
     cost = np.asarray(found.cost)
     return float(np.mean(found.success)), float(cost.mean()), float(cost.std() / np.sqrt(len(cost)))
 

@@ -14,8 +14,8 @@ import threading
 from pathlib import Path
 
 from protos.hds import v1
-from tests.programs import Programs, ready
-from tests.published import publish_policy
+from tests.support.programs import Programs, ready
+from tests.support.published import publish_policy
 from trainer import compilation_cache
 from trainer.client import TrainerClient
 

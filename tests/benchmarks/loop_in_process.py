@@ -17,7 +17,7 @@ from trainer.dynamics.windows import Segment
 from trainer.jobs.hyper_parameters import configuration_of
 from trainer.jobs.learner import Learner, stacked
 from trainer.jobs.recipe import Report, Training
-from trainer.learning.evaluation import score
+from trainer.learning.evaluation import evaluate_episode
 from trainer.learning.hds import make_hds
 from trainer.learning.training import Best
 from trainer.models.friction import Friction
@@ -74,7 +74,7 @@ def on_plant(parts: Learner, friction: FrictionConstants, best: Best) -> Plant:
     spread = np.random.default_rng(1).uniform(-START_SPREAD, START_SPREAD, (EPISODES, len(START)))
     silent = np.zeros((parts.task.episode_steps, EPISODES, len(parts.task.action_names)), np.float32)
     x, u = drive(parts, friction, best.policy, START + spread, silent)
-    found = jax.vmap(lambda x, u: score(parts.task, x, u))(x, u)
+    found = jax.vmap(lambda x, u: evaluate_episode(parts.task, x, u))(x, u)
     return Plant(float(jnp.mean(found.success)), float(jnp.mean(found.cost)))
 
 

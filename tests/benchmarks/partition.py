@@ -27,12 +27,12 @@ from real_env.spool import Spool
 from real_env.uploader import ExperienceUploader
 from tests.benchmarks.unattended import disk_of
 from tests.plants.noting import DT_S, notes_of
-from tests.postgres import PostgreSQL
-from tests.programs import START_S, Programs
-from tests.published import publish_policy
-from tests.test_bad_disk import built_library
-from tests.test_kill import stored
-from tests.wire import Line
+from tests.support.bad_disk import built_library
+from tests.support.postgres import PostgreSQL
+from tests.support.programs import START_S, Programs
+from tests.support.published import publish_policy
+from tests.support.stored import stored
+from tests.support.wire import Line
 from trainer import compilation_cache
 from trainer.client import TrainerClient
 from trainer.processes import Program

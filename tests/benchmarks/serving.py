@@ -19,8 +19,8 @@ from pathlib import Path
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.programs import Programs, ready
-from tests.published import publish_policy
+from tests.support.programs import Programs, ready
+from tests.support.published import publish_policy
 from trainer import compilation_cache
 
 VARIANTS: dict[str, dict[str, float]] = {

@@ -27,9 +27,9 @@ import numpy as np
 import psycopg
 
 from protos.hds import v1
-from tests.plain import PLANT, session, transition
-from tests.postgres import PostgreSQL
-from tests.programs import Programs
+from tests.support.plain import PLANT, session, transition
+from tests.support.postgres import PostgreSQL
+from tests.support.programs import Programs
 from trainer.store.database import open_database
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import Selection

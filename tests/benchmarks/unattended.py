@@ -28,12 +28,12 @@ import psutil
 
 from protos.hds import v1
 from tests.benchmarks.unattended_faults import FAULTS, WEIGHTS, Rig, Year
-from tests.programs import START_S, Programs, free_port
-from tests.published import publish_policy
-from tests.test_bad_disk import built_library
-from tests.test_kill import stored
-from tests.test_security import Site
-from tests.wire import Line
+from tests.support.bad_disk import built_library
+from tests.support.programs import START_S, Programs, free_port
+from tests.support.published import publish_policy
+from tests.support.sites import Site
+from tests.support.stored import stored
+from tests.support.wire import Line
 from trainer import compilation_cache
 from trainer.processes import Program
 
@@ -210,7 +210,7 @@ def main() -> None:
 def _database(kind: str, at_end: contextlib.ExitStack):
     if kind == "sqlite":
         return "", lambda: None
-    from tests.postgres import PostgreSQL
+    from tests.support.postgres import PostgreSQL
 
     server = PostgreSQL()
     at_end.callback(server.close)

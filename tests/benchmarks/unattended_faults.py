@@ -24,11 +24,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from protos.hds import v1
 from protos.security.certs import make_certificates
 from protos.security.client_security import ClientSecurity
-from tests.plain import session, transition
 from tests.plants.beating import last_beat
-from tests.programs import STILL
-from tests.test_security import Site
-from tests.wire import Line
+from tests.support.plain import session, transition
+from tests.support.programs import STILL
+from tests.support.sites import Site
+from tests.support.wire import Line
 from trainer.processes import Program
 
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
@@ -370,7 +370,7 @@ def silent_or_mad_connections(year: Year, chance: random.Random) -> Iterator[Non
 
 @fault()
 def calls_of_every_kind_with_nonsense(year: Year, chance: random.Random) -> Iterator[None]:
-    from tests.test_callers import kinds
+    from tests.support.kinds import kinds
 
     controller = {"PolicyService", "PolicyAdminService"}
     method = chance.choice(list(kinds()))

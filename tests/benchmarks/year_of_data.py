@@ -33,9 +33,9 @@ from protos.security.client_security import ClientSecurity
 from real_env.spool import Spool
 from real_env.uploader import ExperienceUploader
 from tests.benchmarks.floods import HERTZ, driven
-from tests.plain import session, transition
-from tests.programs import Programs, free_port, ready
-from tests.published import TASK, publish_policy
+from tests.support.plain import session, transition
+from tests.support.programs import Programs, free_port, ready
+from tests.support.published import TASK, publish_policy
 from trainer import compilation_cache
 from trainer.client import CallFailed, TrainerClient
 from trainer.store.database import open_database

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
-from trainer.commands.address import ADDRESS
+from trainer.commands.default_address import ADDRESS
 from trainer.report.lines import row
 
 

@@ -42,7 +42,7 @@ class FitDynamics:
         """Fit, write, and print the identified parameters."""
         compilation_cache.enable()
         from trainer.dynamics.contradictions import check
-        from trainer.logs.identify import identify, load, save
+        from trainer.logs.fit import identify, load, save
         from trainer.report.identified import draw
         from trainer.report.progress import share_bar
         from trainer.tasks import load_task
@@ -86,7 +86,7 @@ class ScoreDynamics:
         compilation_cache.enable()
         if not 0.0 < self.horizon < float("inf"):
             raise ValueError(f"--horizon [s] must be above 0; got {self.horizon:g}")
-        from trainer.logs.identify import load
+        from trainer.logs.fit import load
         from trainer.logs.score import score
         from trainer.report.identified import draw
 

@@ -12,7 +12,7 @@ import tyro
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from trainer.client import LONG_CALL_S, CallFailed, TrainerClient
-from trainer.commands.address import ADDRESS
+from trainer.commands.default_address import ADDRESS
 from trainer.commands.selecting import Data
 from trainer.report.lines import width
 
@@ -49,7 +49,7 @@ class Experience:
         if self.json:
             print(json.dumps({"sessions": shown, "collect_s": seconds}, indent=2))
             return
-        from trainer.report.experience import WIDE, experience_rows, experience_table
+        from trainer.report.experience_table import WIDE, experience_rows, experience_table
 
         if (wide := width()) < WIDE:
             print("\n".join(experience_rows(shown, self.episodes, wide)))

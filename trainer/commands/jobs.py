@@ -1,5 +1,8 @@
 """`hds-trainer jobs` and `cancel`."""
 
+import csv
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -9,7 +12,7 @@ from protos.hds import v1
 from protos.operation.text import printable
 from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
-from trainer.commands.address import ADDRESS
+from trainer.commands.default_address import ADDRESS
 from trainer.commands.gating import job_lines, labelled
 from trainer.report.lines import row
 
@@ -23,18 +26,36 @@ class Jobs:
 
     job: Annotated[str, tyro.conf.Positional] = ""
     """A job's id, to show its figures again."""
+    curves: bool = False
+    """Print the figures of every epoch of that job as CSV; follows it to its end."""
     trainer: str = ADDRESS
     """host:port of hds-trainer."""
     access: ClientSecurity = field(default_factory=ClientSecurity)
 
     def run(self) -> None:
         """Print a line for each, or all of one."""
+        if self.curves and not self.job:
+            raise ValueError("--curves prints the epochs of one job; name it: 'hds-trainer jobs ID --curves'")
         client = TrainerClient(self.trainer, self.access)
+        if self.curves:
+            _print_curves(client.epochs(self.job))
+            return
         if self.job:
             _show(client.job(self.job))
             return
         for job in client.jobs():
             print(_line(job))
+
+
+def _print_curves(epochs: Iterable[v1.Epoch]) -> None:
+    """Print a row for each epoch, with a column for each figure; a cell without a figure is empty."""
+    rows = list(epochs)
+    names = sorted({name for epoch in rows for name in epoch.scalars})
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("epoch", "unix_s", *names))
+    for epoch in rows:
+        cells = (f"{epoch.scalars[name]:.9g}" if name in epoch.scalars else "" for name in names)
+        writer.writerow((epoch.number, f"{epoch.at_ns * 1e-9:.3f}", *cells))
 
 
 @dataclass(frozen=True)

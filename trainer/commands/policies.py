@@ -11,7 +11,7 @@ from protos.hds import v1
 from protos.operation.text import printable, printable_lines
 from protos.security.client_security import ClientSecurity
 from trainer.client import LONG_CALL_S, TrainerClient
-from trainer.commands.address import ADDRESS
+from trainer.commands.default_address import ADDRESS
 from trainer.report.lines import row
 
 

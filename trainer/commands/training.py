@@ -8,7 +8,7 @@ from protos.hds import v1
 from protos.operation.text import printable
 from protos.security.client_security import ClientSecurity
 from trainer.client import TrainerClient
-from trainer.commands.address import ADDRESS
+from trainer.commands.default_address import ADDRESS
 from trainer.commands.gating import check_labelled, job_lines, with_gate
 from trainer.commands.selecting import Data
 

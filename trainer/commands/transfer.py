@@ -13,7 +13,7 @@ import tyro
 from protos.hds import v1
 from protos.security.client_security import ClientSecurity
 from trainer.client import CallFailed, TrainerClient
-from trainer.commands.address import ADDRESS
+from trainer.commands.default_address import ADDRESS
 from trainer.commands.selecting import Data
 from trainer.transfer.exchange import Offer, check, recordings, selected, store
 from trainer.transfer.recording import Recording

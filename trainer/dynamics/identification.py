@@ -44,7 +44,7 @@ from trainer.dynamics.least_squares import (
     posterior,
     student_t,
 )
-from trainer.dynamics.linearise import push
+from trainer.dynamics.linearise import joint_force
 from trainer.dynamics.validation import Predictor
 from trainer.dynamics.windows import Segment, Windows, append_action_history, make_disjoint_windows
 from trainer.models.physics import Physics
@@ -267,7 +267,7 @@ def _half_step_predictor(dynamics: "PhysicsDynamics", task: Task) -> Callable:
 @functools.lru_cache(maxsize=8)
 def _along(dynamics: "PhysicsDynamics", task: Task) -> Callable:
     """Return `(theta, start[W, n + m], u[W, L, m]) -> x, A, G`: predicted measurements and Jacobians."""
-    model = exact_model(dynamics, task, push, lambda theta: theta.base)
+    model = exact_model(dynamics, task, joint_force, lambda theta: theta.base)
     return compiled(jax.vmap(functools.partial(predicted_along, model, task), (None, 0, 0)), ONCE)
 
 

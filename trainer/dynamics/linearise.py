@@ -33,7 +33,7 @@ class Pushed(NamedTuple):
     tau: jax.Array
 
 
-def push(theta: Pushed, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
+def joint_force(theta: Pushed, q: jax.Array, qd: jax.Array, u: jax.Array) -> jax.Array:
     """Return the force tau[d]."""
     del q, qd, u
     return theta.tau

@@ -13,7 +13,7 @@ from trainer.dynamics.dynamics_model import SUBSTEPS, WINDOW_STEPS, Estimate, Fi
 from trainer.dynamics.fitted_model import Fitted, frictionless
 from trainer.dynamics.groups import FRICTION, Group
 from trainer.dynamics.identification import WINDOWS, IdentificationProblem, exact_predictor
-from trainer.dynamics.linearise import Linearised, linearise, missing_force, push
+from trainer.dynamics.linearise import Linearised, joint_force, linearise, missing_force
 from trainer.dynamics.validation import horizon_errors, least_held_out
 from trainer.dynamics.windows import Segment, Windows, make_windows, typical_change
 from trainer.models.force import Force, SystemTransform, identity, no_force
@@ -139,4 +139,4 @@ def _units(task: Task, segments: list[Segment]) -> tuple[np.ndarray, np.ndarray]
 @functools.lru_cache(maxsize=8)
 def linearised(dynamics: PhysicsDynamics, task: Task) -> Callable[[Physics, Windows], Linearised]:
     """Return the linearisation of the model along windows."""
-    return linearise(dynamics.with_force(task, push, lambda theta: theta.base), task.joints)
+    return linearise(dynamics.with_force(task, joint_force, lambda theta: theta.base), task.joints)

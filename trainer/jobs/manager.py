@@ -18,6 +18,7 @@ from trainer.jobs.request import Alive, Failed, JobRequest, Progress, Published
 from trainer.jobs.worker import main as worker_main
 from trainer.store.database import StoreUnavailable
 from trainer.store.jobs import JobStore
+from trainer.store.records import Epoch
 
 LOG = logging.getLogger("trainer.jobs")
 ENDED = (v1.JOB_STATE_SUCCEEDED, v1.JOB_STATE_FAILED, v1.JOB_STATE_CANCELLED)
@@ -30,6 +31,8 @@ _SPAWN = multiprocessing.get_context("spawn")
 MOST_QUEUED = 100
 KEPT = 1_000
 """Jobs in memory; older ones are in the database."""
+FLUSH_NS = 1_000_000_000
+"""Time between writes of epochs."""
 SILENT_S = 120.0
 """A worker is frozen if it sends no message for so long [s]; it sends one every two seconds."""
 
@@ -66,6 +69,8 @@ class JobManager:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._worker: BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._epochs: list[Epoch] = []
+        """Of the running job, not stored yet."""
         self._publishing = ""
         """The job whose policy is being published; it cannot be cancelled."""
         self.tasks: set[str] = set()
@@ -184,6 +189,7 @@ class JobManager:
         self._kill_worker()
 
     async def _run_one(self, job: v1.Job) -> None:
+        self._epochs = []
         pipe = self._ready_worker()  # before watchers see that it runs, and may cancel it
         job.state, job.phase = v1.JOB_STATE_RUNNING, "starting"
         LOG.info("job %s: %s for %s", job.id, v1.JobKind.Name(job.kind), job.options.task)
@@ -196,9 +202,12 @@ class JobManager:
             ):
                 job.phase, job.progress = message.phase, message.share
                 job.metrics.update(message.metrics)
+                if message.epoch is not None:
+                    await self._add_epoch(job, message.epoch)
                 await self._publish_change(job, durable=False)
             if job.state == v1.JOB_STATE_CANCELLED:
                 return
+            await self._store_epochs(job)  # before watchers see the end
             await self._conclude(job, message)
         except (EOFError, OSError, WorkerFrozen) as error:
             if job.state == v1.JOB_STATE_CANCELLED:
@@ -209,8 +218,26 @@ class JobManager:
             job.state, job.error = v1.JOB_STATE_FAILED, why
         except (ValueError, LookupError, StoreUnavailable) as error:
             job.state, job.error = v1.JOB_STATE_FAILED, shortened(str(error))
+        finally:
+            await self._store_epochs(job)
         LOG.info("job %s: %s %s", job.id, v1.JobState.Name(job.state), job.error or job.policy_version[:12])
         await self._publish_change(job)
+
+    async def _add_epoch(self, job: v1.Job, epoch: Epoch) -> None:
+        """Keep the figures of an epoch; store them every second."""
+        self._epochs.append(epoch)
+        if epoch.at_ns - self._epochs[0].at_ns > FLUSH_NS:
+            await self._store_epochs(job)
+
+    async def _store_epochs(self, job: v1.Job) -> None:
+        if not self._epochs:
+            return
+        waiting, self._epochs = self._epochs, []
+        await _with_retries(lambda: asyncio.to_thread(self._store.add_epochs, job.id, waiting), job)
+
+    async def epochs(self, job_id: str, after: int) -> list[Epoch]:
+        """Return the stored figures of a job's epochs with larger numbers than `after`."""
+        return await asyncio.to_thread(self._store.epochs, job_id, after)
 
     async def _conclude(self, job: v1.Job, outcome: Published | Failed) -> None:
         """Publish the policy of a job, or note why it failed."""

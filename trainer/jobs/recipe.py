@@ -30,7 +30,7 @@ from trainer.learning.configuration import Configuration, TrainingConfig
 from trainer.learning.hds import mixture
 from trainer.learning.training import Best, train
 from trainer.models.model import Theta
-from trainer.store.records import RecordedEpisode
+from trainer.store.records import Epoch, RecordedEpisode
 from trainer.tasks import load_task
 
 log = logging.getLogger(__name__)
@@ -203,14 +203,19 @@ class Training:
         )
         report(Progress(f"{phase} (compiling)", offset, metrics))
         self.parts.compile(self.algorithm, theta, validation)
-        best = None
+        best, before, count = None, None, 0
         for number in range(1, self.config.rounds + 1):
             key, key_round = jax.random.split(key)
             for epoch, info, best in train(
                 self.algorithm, self.parts.evaluate, theta, validation, self.config, key_round, warm
             ):
+                evaluated = best is not None and best is not before
+                before = best
                 _update_metrics(epoch, info, best, metrics)
-                report(Progress(phase, offset + (1.0 - offset) * epoch / self.config.epochs, metrics))
+                count += 1
+                done = _epoch(count, info, best if evaluated else None)
+                share = offset + (1.0 - offset) * epoch / self.config.epochs
+                report(Progress(phase, share, metrics, done))
             assert best is not None, "the last epoch is always evaluated"
             metrics["training_rounds"] = number
             if best.success >= self.config.target_success:
@@ -231,6 +236,16 @@ def _update_metrics(epoch: int, info: EpochInfo, best: Best | None, metrics: dic
         log.warning("epoch %d: %s", epoch, info.non_finite)
     if best is not None:
         metrics["model_success"], metrics["model_cost"] = best.success, best.cost
+
+
+def _epoch(number: int, info: EpochInfo, better: Best | None) -> Epoch:
+    """Return the figures of an epoch, and the scores of a policy that is better than all before."""
+    scalars = {name: float(value) for name, value in info.scalars.items()}
+    if info.non_finite is not None:
+        scalars["left_out_steps"] = float(info.non_finite.steps)
+    if better is not None:
+        scalars |= {"best_success": better.success, "best_cost": better.cost}
+    return Epoch(number, time.time_ns(), scalars)
 
 
 def _in_simulation(training: Training, best: Best) -> tuple[float, float]:

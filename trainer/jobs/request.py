@@ -5,7 +5,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from trainer.store.records import EVERYTHING, Selection
+from trainer.store.records import EVERYTHING, Epoch, Selection
 
 LEARNED_FRACTION = 1.0
 """Shares of 0.9 and 1 have the lowest cost on the plant, without a significant difference (benchmarks)."""
@@ -56,11 +56,12 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Progress:
-    """The phase of a job, the share done, and its figures so far."""
+    """The phase of a job, the share done, its figures so far, and the epoch that has just ended."""
 
     phase: str
     share: float
     metrics: dict[str, float] = field(default_factory=dict)
+    epoch: Epoch | None = None
 
 
 @dataclass(frozen=True)

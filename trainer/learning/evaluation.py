@@ -23,7 +23,7 @@ Evaluate = Callable[[Parameters, Theta, jax.Array], Evaluation]
 """`(parameters, theta[B], key) -> Evaluation` over B episodes, one in each model."""
 
 
-def score(task: Task, x: jax.Array, u: jax.Array) -> Evaluation:
+def evaluate_episode(task: Task, x: jax.Array, u: jax.Array) -> Evaluation:
     """Score one episode with states `x[T + 1, n]` and actions `u[T, m]`; steps after its end cost nothing.
 
     An episode that terminates, or whose states do not stay finite, is no success.
@@ -40,7 +40,8 @@ def succeeded(task: Task, x: jax.Array) -> jax.Array:
 def cost_of_first(task: Task, x: jax.Array, u: jax.Array, steps: jax.Array) -> jax.Array:
     """Return the cost of the first `steps` of an episode `x[T + 1, n]`, `u[T, m]`.
 
-    It equals that of `score` for these steps alone, and one compilation serves episodes of many lengths.
+    It equals that of `evaluate_episode` for these steps alone, and one compilation serves episodes of many
+    lengths.
     """
     objective, trajectory = _objective(task), Trajectory(x, u)
     w = weights(objective, x)
@@ -62,7 +63,7 @@ def evaluate(task: Task, model: Model, policy: PolicySpec) -> Evaluate:
     def episode(parameters: Parameters, theta: Theta, key: jax.Array) -> Evaluation:
         law = lambda t, x: policy.apply(parameters, x)  # noqa: E731
         trajectory = rollout(model, theta, law, task.reset(key), task.episode_steps)
-        return score(task, trajectory.x, trajectory.u)
+        return evaluate_episode(task, trajectory.x, trajectory.u)
 
     def run(parameters: Parameters, theta: Theta, key: jax.Array) -> Evaluation:
         episodes = jax.tree.leaves(theta)[0].shape[0]

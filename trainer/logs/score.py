@@ -8,7 +8,7 @@ import numpy as np
 from trainer.dynamics.dynamics_model import DynamicsModel
 from trainer.dynamics.validation import open_loop_predictor
 from trainer.dynamics.windows import Segment, append_action_history
-from trainer.logs.identify import Identified, without_friction
+from trainer.logs.fit import Identified, without_friction
 from trainer.tasks.task import Task
 
 UPRIGHT_RAD = 0.35

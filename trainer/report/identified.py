@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from trainer.dynamics.dynamics_model import Estimate
 from trainer.dynamics.groups import joint_names
 from trainer.dynamics.windows import Segment
-from trainer.logs.identify import Identified
+from trainer.logs.fit import Identified
 from trainer.logs.score import replayed
 
 HORIZONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)

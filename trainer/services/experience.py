@@ -19,7 +19,7 @@ from trainer.services.episode_list import EpisodeList
 from trainer.services.experience_messages import (
     Resolve,
     check_tag,
-    decode,
+    decode_batch,
     decode_selection,
     encode_plant,
     encode_summary,
@@ -74,7 +74,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
                     await context.abort(grpc.StatusCode.ABORTED, why)
                 try:
                     task = await self._task(request.session.task)
-                    result = await self._commits.append(Batch(*decode(request, task), caller()))
+                    result = await self._commits.append(Batch(*decode_batch(request, task), caller()))
                 except ValueError as error:
                     result = error
                 if isinstance(result, int):

@@ -32,7 +32,7 @@ LARGEST_EPISODE, LARGEST_SEQUENCE = 2**31 - 1, 2**63 - 1
 """What the columns of any database hold."""
 
 
-def decode(request: v1.AppendRequest, task: "Task") -> tuple[SessionInfo, list[Transition]]:
+def decode_batch(request: v1.AppendRequest, task: "Task") -> tuple[SessionInfo, list[Transition]]:
     """Return what to store, of a session for `task`.
 
     Raises:

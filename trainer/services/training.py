@@ -112,8 +112,13 @@ class TrainingService(v1.TrainingServiceServicer):
     ) -> AsyncIterator[v1.WatchJobResponse]:
         """Follow one job to its end."""
         try:
+            sent = 0
             async for job in self._jobs.watch(request.id):
-                yield v1.WatchJobResponse(job=job)
+                response = v1.WatchJobResponse(job=job)
+                for epoch in await self._jobs.epochs(job.id, sent) if request.curves else ():
+                    response.epochs.add(number=epoch.number, at_ns=epoch.at_ns, scalars=epoch.scalars)
+                    sent = epoch.number
+                yield response
         except UnknownJob as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 

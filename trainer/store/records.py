@@ -116,6 +116,14 @@ class EvaluatedSession(NamedTuple):
     steps: int
 
 
+class Epoch(NamedTuple):
+    """Figures of one epoch of a job, numbered from 1; NaN where one is not finite."""
+
+    number: int
+    at_ns: int
+    scalars: dict[str, float]
+
+
 class SequenceGap(ValueError):
     """A batch starts beyond the watermark; transitions before it are missing."""
 

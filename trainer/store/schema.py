@@ -88,6 +88,16 @@ JOBS = sa.Table(
     sa.Column("job", sa.LargeBinary, nullable=False),
 )
 
+EPOCHS = sa.Table(
+    "job_epochs",
+    METADATA,
+    sa.Column("job", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at_ns", sa.BigInteger, nullable=False),
+    sa.Column("scalars", sa.JSON, nullable=False),
+)
+"""The figures of every epoch of a job, from number 1; `at_ns` is when it ended [ns since 1970-01-01 UTC]."""
+
 AUDIT = sa.Table(
     "audit",
     METADATA,

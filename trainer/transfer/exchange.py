@@ -97,13 +97,13 @@ def _stored(client: TrainerClient, name: str) -> dict[int, v1.Transition]:
 
 def _check_messages(recording: Recording) -> None:
     """Check here what the trainer would refuse, by the same rules."""
-    from trainer.services.experience_messages import decode
+    from trainer.services.experience_messages import decode_batch
     from trainer.tasks import is_file, load_task
 
     session = recording.summary.session
     try:
         if not is_file(session.task):
-            decode(
+            decode_batch(
                 v1.AppendRequest(session=session, transitions=recording.transitions), load_task(session.task)
             )
     except ValueError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.programs import free_port
+from tests.support.programs import free_port
 
 START_S = 30.0
 

@@ -15,7 +15,7 @@ from trainer.cli import outcome
 from trainer.processes import Program
 
 START_S = 60.0
-STILL = f"{Path(__file__).parent / 'plants' / 'still.py'}:Still"
+STILL = f"{Path(__file__).parents[1] / 'plants' / 'still.py'}:Still"
 """A plant for --plant that costs nothing."""
 
 
@@ -78,6 +78,20 @@ def run(module: str, *arguments: str, timeout: float = 120.0) -> subprocess.Comp
     """Run a program to its end."""
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def driven(*arguments: str) -> subprocess.CompletedProcess:
+    """Run `hds-real-env` on a plant of the wall clock.
+
+    A computer that stands still for 0.1 s makes a plant's watchdog trip, and the rig stops, as it should.
+    Then the run is repeated, with the stop reset.
+    """
+    done = run("real_env", *arguments)
+    for _ in range(2):
+        if done.returncode != 1 or "stopped, since" not in done.stderr:
+            break
+        done = run("real_env", *arguments, "--reset-stop")
+    return done
 
 
 def asked(*words: str) -> subprocess.CompletedProcess[str]:
