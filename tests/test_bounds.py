@@ -19,6 +19,7 @@ from tests.support.published import TASK, publish_policy
 from tests.support.streams import eventually
 from trainer.client import CallFailed, TrainerClient
 from trainer.jobs import manager
+from trainer.jobs.worker_process import NICENESS
 from trainer.services.paging import MOST_WHOLE
 from trainer.services.pruning import superfluous
 from trainer.store.database import open_database
@@ -213,6 +214,7 @@ def test_a_frozen_worker_is_ended_and_the_next_job_runs(programs: Programs) -> N
     eventually(lambda: client.job(job.id).state == v1.JOB_STATE_RUNNING)
     eventually(lambda: len(workers_of(program.process.pid)) == 1)
     (worker,) = workers_of(program.process.pid)
+    eventually(lambda: worker.nice() == NICENESS)
     os.kill(worker.pid, signal.SIGSTOP)
     eventually(lambda: client.job(job.id).state == v1.JOB_STATE_FAILED)
     assert client.job(job.id).error == "the worker process said nothing for 6 s, and was ended"

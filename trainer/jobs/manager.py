@@ -15,7 +15,7 @@ from protos.hds import v1
 from protos.operation.text import listed, shortened
 from protos.security.caller import NOBODY, Caller, answering, caller
 from trainer.jobs.request import Alive, Failed, JobRequest, Progress, Published
-from trainer.jobs.worker import main as worker_main
+from trainer.jobs.worker_process import main as worker_main
 from trainer.store.database import StoreUnavailable
 from trainer.store.jobs import JobStore
 from trainer.store.records import Epoch

@@ -5,15 +5,12 @@ lowest priority, since serving matters more than learning. It sends a message ev
 frozen one is noticed.
 """
 
-import os
-import signal
 import threading
 from multiprocessing.connection import Connection
 
 from protos.operation import log
 from trainer.jobs.request import Alive, Failed, JobRequest
 
-NICENESS = 19
 ALIVE_S = 2.0
 
 
@@ -29,10 +26,8 @@ class _Pipe:
             self._connection.send(message)
 
 
-def main(connection: Connection) -> None:
+def work(connection: Connection) -> None:
     """Work until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICENESS)
     log.configure()
     pipe = _Pipe(connection)
     threading.Thread(target=_say_alive, args=(pipe,), name="alive", daemon=True).start()
