@@ -98,7 +98,10 @@ def asked(*words: str) -> subprocess.CompletedProcess[str]:
     """Carry out a command of `hds-trainer` in this process, which has long imported what it needs."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = outcome(words)
+        try:
+            status = outcome(words)
+        except SystemExit as ended:  # of --help, and of options that do not exist
+            status = ended.code if isinstance(ended.code, int) else 0
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
