@@ -235,7 +235,7 @@ def test_a_database_from_before_migrations_keeps_its_episodes(tmp_path: Path) ->
     ExperienceStore(engine).append(SESSION, [transition(i, i // 2) for i in range(4)])
     engine.dispose()
     with contextlib.closing(sqlite3.connect(tmp_path / "old.sqlite")) as old:
-        for table in ("episodes", "tags", "audit", "alembic_version"):
+        for table in ("episodes", "tags", "audit", "alembic_version", "job_epochs"):
             old.execute(f"DROP TABLE {table}")
         old.execute("DROP INDEX sessions_by_time")
         old.execute("ALTER TABLE policies DROP COLUMN pruned_ns")
@@ -264,6 +264,7 @@ def test_the_audit_trail_of_an_earlier_version_keeps_its_rows(database: str | sa
     with engine.begin() as connection:
         for before, after in (("action", "deed"), ("resource", "subject")):
             connection.execute(sa.text(f"ALTER TABLE audit RENAME COLUMN {before} TO {after}"))
+        connection.execute(sa.text("DROP TABLE job_epochs"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
     engine.dispose()
     (row,) = audit_rows(open_database(database))
