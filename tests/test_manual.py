@@ -74,7 +74,8 @@ def test_the_readmes_ten_lines_train_a_policy(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     epoch, cost, success = ran.stdout.splitlines()[-1].split()
-    assert (epoch, float(success)) == ("30", pytest.approx(1.0, abs=0.5))
+    assert epoch == "30"
+    assert float(success) > 0.5
     assert float(cost) < float(ran.stdout.splitlines()[0].split()[1])
 
 

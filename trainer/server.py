@@ -27,7 +27,7 @@ from trainer.services.registry import RegistryService
 from trainer.services.scoring import Scorer
 from trainer.services.training import TrainingService
 from trainer.services.unavailable import UnavailableInterceptor
-from trainer.services.user_tasks import TaskLoader
+from trainer.services.user_code import UserCodeLoader
 from trainer.store.database import StoreUnavailable, claim, open_database, sqlite_url
 from trainer.store.experience import ExperienceStore
 from trainer.store.jobs import JobStore
@@ -71,7 +71,7 @@ class Trainer:
         remove_half_written(self.checkpoints)
         self.experience = ExperienceStore(self._engine)
         self.registry = Registry(self._engine)
-        self.score, self.tasks = Scorer(), TaskLoader()
+        self.score, self.tasks = Scorer(), UserCodeLoader()
         self.jobs = JobManager(JobStore(self._engine), self.request_of, self.publish, worker_patience)
         self._experience_service = ExperienceService(
             self.experience, self._trusts, self.score, self.tasks, self.registry.behind

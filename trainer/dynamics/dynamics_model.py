@@ -131,6 +131,30 @@ class DynamicsModel(Protocol):
         ...
 
 
+class Delegating:
+    """The members of a dynamics model that are those of its `base`."""
+
+    base: DynamicsModel
+
+    @property
+    def action_history(self) -> int:
+        """Return the base's."""
+        return self.base.action_history
+
+    @property
+    def extrapolates(self) -> bool:
+        """Return the base's."""
+        return self.base.extrapolates
+
+    def model(self, task: Task) -> Model:
+        """Return the base's model; each trajectory of a batch runs in one member of an ensemble."""
+        return self.base.model(task)
+
+    def nominal_parameters(self, task: Task) -> Any:
+        """Return the base's."""
+        return self.base.nominal_parameters(task)
+
+
 @dataclass(frozen=True)
 class Split:
     """Segments to fit to and held-out segments; none are held out if there is too little data for both."""

@@ -6,23 +6,21 @@ replacement, since consecutive errors are correlated.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.dynamics.dynamics_model import WINDOW_STEPS, DynamicsModel, Fit, split
+from trainer.dynamics.dynamics_model import WINDOW_STEPS, Delegating, DynamicsModel, Fit, split
 from trainer.dynamics.validation import calibrate, least_held_out
 from trainer.dynamics.windows import Segment
-from trainer.models.model import Model
 from trainer.tasks.task import Task
 
 BLOCK_STEPS = 2 * WINDOW_STEPS
 
 
 @dataclass(frozen=True)
-class EnsembleDynamics:
+class EnsembleDynamics(Delegating):
     """`members` fits of `base`.
 
     The first is fitted to the data themselves and gives errors and estimates. The others are never fitted to
@@ -40,24 +38,6 @@ class EnsembleDynamics:
     def name(self) -> str:
         """Return the base's name and `-ensemble`."""
         return f"{self.base.name}-ensemble"
-
-    @property
-    def action_history(self) -> int:
-        """Return the base's."""
-        return self.base.action_history
-
-    @property
-    def extrapolates(self) -> bool:
-        """Return whether the base does."""
-        return self.base.extrapolates
-
-    def model(self, task: Task) -> Model:
-        """Return the base's model; each trajectory of a batch runs in one member."""
-        return self.base.model(task)
-
-    def nominal_parameters(self, task: Task) -> Any:
-        """Return the base's."""
-        return self.base.nominal_parameters(task)
 
     def fit(
         self, task: Task, segments: list[Segment], key: jax.Array, progress: Callable[[float], None]

@@ -3,13 +3,11 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 
-from trainer.dynamics.dynamics_model import DynamicsModel, Fit
+from trainer.dynamics.dynamics_model import Delegating, DynamicsModel, Fit
 from trainer.dynamics.windows import Segment
-from trainer.models.model import Model
 from trainer.tasks.task import Task
 from trainer.user_file import explained, load_object, user_file
 
@@ -18,29 +16,11 @@ MEMBERS = ("action_history", "extrapolates", "model", "nominal_parameters", "fit
 
 
 @dataclass(frozen=True)
-class UserDynamics:
+class UserDynamics(Delegating):
     """A dynamics model of a user's file. Its name is the one that loads it again."""
 
     name: str
     base: DynamicsModel
-
-    @property
-    def action_history(self) -> int:
-        """Return the base's."""
-        return self.base.action_history
-
-    @property
-    def extrapolates(self) -> bool:
-        """Return the base's."""
-        return self.base.extrapolates
-
-    def model(self, task: Task) -> Model:
-        """Return the base's."""
-        return self.base.model(task)
-
-    def nominal_parameters(self, task: Task) -> Any:
-        """Return the base's."""
-        return self.base.nominal_parameters(task)
 
     def fit(
         self, task: Task, segments: list[Segment], key: jax.Array, progress: Callable[[float], None]

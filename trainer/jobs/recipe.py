@@ -211,9 +211,11 @@ class Training:
             ):
                 evaluated = best is not None and best is not before
                 before = best
-                _update_metrics(epoch, info, best, metrics)
                 count += 1
                 done = _epoch(count, info, best if evaluated else None)
+                _update_metrics(done, best, metrics)
+                if done.scalars.get("left_out_steps"):
+                    log.warning("epoch %d: %s", epoch, info.non_finite)
                 share = offset + (1.0 - offset) * epoch / self.config.epochs
                 report(Progress(phase, share, metrics, done))
             assert best is not None, "the last epoch is always evaluated"
@@ -226,20 +228,21 @@ class Training:
         return best
 
 
-def _update_metrics(epoch: int, info: EpochInfo, best: Best | None, metrics: dict[str, float]) -> None:
-    """Add the figures of an epoch to the metrics."""
+def _update_metrics(epoch: Epoch, best: Best | None, metrics: dict[str, float]) -> None:
+    """Add the figures of an epoch to the metrics; `left_out_steps` is a sum."""
     names = {"cost_per_step": "training_cost_per_step", "gradient_p99": "gradient_norm_p99"}
-    for name, value in info.scalars.items():
-        metrics[names.get(name, name)] = float(value)
-    if info.non_finite is not None and (left_out := int(info.non_finite.steps)):
-        metrics["left_out_steps"] = metrics.get("left_out_steps", 0.0) + left_out
-        log.warning("epoch %d: %s", epoch, info.non_finite)
+    left_out = metrics.get("left_out_steps", 0.0) + epoch.scalars.get("left_out_steps", 0.0)
+    for name, value in epoch.scalars.items():
+        if name != "left_out_steps" and not name.startswith("best_"):
+            metrics[names.get(name, name)] = value
+    if left_out:
+        metrics["left_out_steps"] = left_out
     if best is not None:
         metrics["model_success"], metrics["model_cost"] = best.success, best.cost
 
 
 def _epoch(number: int, info: EpochInfo, better: Best | None) -> Epoch:
-    """Return the figures of an epoch, and the scores of a policy that is better than all before."""
+    """Return the figures of an epoch, and the scores of a policy that is the best of its round so far."""
     scalars = {name: float(value) for name, value in info.scalars.items()}
     if info.non_finite is not None:
         scalars["left_out_steps"] = float(info.non_finite.steps)

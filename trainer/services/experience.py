@@ -28,7 +28,7 @@ from trainer.services.group_commit import GroupCommit
 from trainer.services.paging import paged, part
 from trainer.services.plant_scores import PlantScores
 from trainer.services.scoring import Scorer
-from trainer.services.user_tasks import TaskLoader
+from trainer.services.user_code import UserCodeLoader
 from trainer.services.writers import Writers
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import Batch, Selection, SequenceGap
@@ -48,7 +48,7 @@ class ExperienceService(v1.ExperienceServiceServicer):
         store: ExperienceStore,
         trusts: Callable[[str], bool],
         score: Scorer,
-        tasks: TaskLoader,
+        tasks: UserCodeLoader,
         resolve: Resolve,
     ) -> None:
         """Serve `store`; `trusts(task)` says whether an appended batch may load the file of its task."""

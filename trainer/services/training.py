@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,11 @@ import grpc
 
 from protos.hds import v1
 from protos.operation.text import shortened
-from trainer.jobs.manager import JobManager, QueueFull, UnknownJob
+from trainer.jobs.manager import ENDED, JobManager, QueueFull, UnknownJob
 from trainer.jobs.request import LEARNED_FRACTION, NoData
 from trainer.services.experience_messages import Resolve, decode_selection, encode_selection
 from trainer.services.paging import paged
-from trainer.services.user_tasks import TaskLoader
+from trainer.services.user_code import UserCodeLoader
 from trainer.store.experience import ExperienceStore
 from trainer.store.records import COLLECT, Selection
 from trainer.store.registry import check_label
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from trainer.tasks.task import Task
 
 DEFAULT_LABEL = "candidate"
+CURVES_S = 1.0
+"""Time between reads of the epochs of a watched job [s]; they are stored as often."""
 SHOWN = 5
 """Sessions of a plant that are named."""
 
@@ -34,7 +37,7 @@ class TrainingService(v1.TrainingServiceServicer):
         jobs: JobManager,
         experience: ExperienceStore,
         data_of: Callable[[str], Selection],
-        tasks: TaskLoader,
+        tasks: UserCodeLoader,
         resolve: Resolve,
     ) -> None:
         """Serve `jobs`; `data_of(version)` selects what a policy was fitted to, or raises `LookupError`."""
@@ -112,12 +115,14 @@ class TrainingService(v1.TrainingServiceServicer):
     ) -> AsyncIterator[v1.WatchJobResponse]:
         """Follow one job to its end."""
         try:
-            sent = 0
+            sent, again_at = 0, 0.0
             async for job in self._jobs.watch(request.id):
                 response = v1.WatchJobResponse(job=job)
-                for epoch in await self._jobs.epochs(job.id, sent) if request.curves else ():
-                    response.epochs.add(number=epoch.number, at_ns=epoch.at_ns, scalars=epoch.scalars)
-                    sent = epoch.number
+                if request.curves and (job.state in ENDED or time.monotonic() >= again_at):
+                    again_at = time.monotonic() + CURVES_S
+                    for epoch in await self._jobs.epochs(job.id, sent):
+                        response.epochs.add(number=epoch.number, at_ns=epoch.at_ns, scalars=epoch.scalars)
+                        sent = epoch.number
                 yield response
         except UnknownJob as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))

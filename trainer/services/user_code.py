@@ -19,7 +19,7 @@ LONGEST_S = 30.0
 THREADS = 4
 
 
-class TaskLoader:
+class UserCodeLoader:
     """Loads tasks, algorithms and dynamics models by name. Belongs to one event loop."""
 
     def __init__(self) -> None:
